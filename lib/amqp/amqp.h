@@ -1,0 +1,115 @@
+/* lib/amqp/amqp.h: a publisher and a consumer for RabbitMQ, each a thread with a connection of its
+ * own. Both reconnect by themselves with jittered back-off. Only this folder sees the client
+ * library. */
+#pragma once
+
+#include "lib/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct amqp_options {
+    const char *host;
+    int port;
+    const char *vhost; /* NULL: "/" */
+    const char *user;
+    const char *password;
+    int heartbeat_s; /* 0: 10 */
+};
+
+/* ---- topology ---- */
+struct amqp_queue_def {
+    const char *name, *binding_key;
+    const char *dead_letter_exchange;     /* NULL: none */
+    const char *dead_letter_routing_key;  /* NULL: as it came */
+    int delivery_limit;                   /* 0: none */
+    int64_t max_length, max_length_bytes; /* reject-publish beyond */
+};
+struct amqp_topology {
+    const char *exchange, *exchange_type;
+    const struct amqp_queue_def
+        *queues; /* quorum queues, bound to `exchange` (dead letter queues: to their exchange) */
+    size_t queue_count;
+};
+
+/* ---- publisher: persistent, mandatory, with confirms ---- */
+enum amqp_outcome {
+    AMQP_CONFIRMED, /* acked and not returned */
+    AMQP_RETURNED,  /* no queue is bound to that key */
+    AMQP_REJECTED,  /* nack: the queue is full */
+    AMQP_LOST,      /* connection gone or stopping: it may have arrived or not */
+};
+struct amqp_publisher;
+struct amqp_publisher_options {
+    struct amqp_options connection;
+    const struct amqp_topology
+        *topologies; /* declared at connect and every minute; may be none. Borrowed for its life */
+    size_t topology_count;
+    size_t window;     /* unconfirmed at a time, 0: 1,000 */
+    size_t max_queued; /* 0: 20,000 */
+    /* On the publisher's thread, once for each message; must not block. May be NULL. */
+    void (*on_outcome)(void *ctx, uint64_t token, enum amqp_outcome outcome);
+    void *ctx;
+};
+struct amqp_message {
+    const char *exchange, *routing_key, *message_id; /* copied */
+    const void *body;
+    size_t size;
+    uint64_t token; /* comes back in on_outcome */
+};
+struct amqp_stats {
+    bool connected, blocked;
+    size_t queued, in_flight;
+    uint64_t published, confirmed, returned, rejected, lost, reconnects;
+};
+
+int amqp_publisher_start(const struct amqp_publisher_options *options, struct amqp_publisher **ret,
+                         struct error *err) MUST_CHECK; /* connects in the background */
+/* Any thread, never blocks. ERR_BUSY: queue full. ERR_UNAVAILABLE: not connected (nothing is kept
+ * for later). */
+int amqp_publisher_publish(struct amqp_publisher *p, const struct amqp_message *m,
+                           struct error *err) MUST_CHECK;
+void amqp_publisher_stats_get(struct amqp_publisher *p, struct amqp_stats *ret);
+/* Sends what is queued for at most `grace_ms`, then answers the rest AMQP_LOST. NULL is fine; gives
+ * NULL. */
+struct amqp_publisher *amqp_publisher_stop(struct amqp_publisher *p, int grace_ms);
+
+/* ---- consumer ---- */
+struct amqp_delivery {
+    const char *queue;
+    const void *body; /* valid until on_message returns */
+    size_t size;
+    uint64_t
+        tag; /* for ack and reject: unique over reconnects; a tag of a lost connection is ignored */
+    bool redelivered;
+    int64_t published_unix_ms; /* the timestamp property, 0: none */
+};
+struct amqp_consumer;
+struct amqp_consumer_options {
+    struct amqp_options connection;
+    const char *const *queues; /* borrowed for its life */
+    size_t queue_count;
+    int prefetch;
+    /* On the consumer's thread; must not block. */
+    void (*on_message)(void *ctx, const struct amqp_delivery *d);
+    void *ctx;
+};
+int amqp_consumer_start(const struct amqp_consumer_options *options, struct amqp_consumer **ret,
+                        struct error *err) MUST_CHECK;
+/* Any thread; done by the consumer's thread soon. Never waits. */
+void amqp_consumer_ack(struct amqp_consumer *c, uint64_t tag);
+void amqp_consumer_reject(struct amqp_consumer *c, uint64_t tag); /* to the dead letter queue */
+/* Stops taking (basic.cancel) and takes again; what is unacknowledged may still be acknowledged.
+ * Idempotent. */
+void amqp_consumer_pause(struct amqp_consumer *c);
+void amqp_consumer_resume(struct amqp_consumer *c);
+struct amqp_consumer_stats {
+    bool connected, consuming;
+    size_t unacknowledged;
+    uint64_t delivered, acknowledged, rejected, reconnects;
+    int64_t idle_since_mono_ms; /* connected, nothing unacknowledged and nothing arrived since; 0:
+                                   not idle */
+};
+void amqp_consumer_stats_get(struct amqp_consumer *c, struct amqp_consumer_stats *ret);
+struct amqp_consumer *amqp_consumer_stop(struct amqp_consumer *c);
