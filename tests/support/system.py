@@ -1,0 +1,94 @@
+"""A whole Harpoon of its own for end-to-end stories: real servers, real daemons, own folder and ports."""
+import os
+import shutil
+import unittest
+from pathlib import Path
+
+from tests.support.api import Api
+from tests.support.ledger import Ledger
+from tests.support.servers import wait_until
+from tools.dev.cluster import Cluster
+from tools.dev.layout import ROOT, Layout
+
+PORT_BASE = int(os.environ.get("HARPOON_TEST_PORT_BASE", "18000"))
+
+
+class System:
+    """`with System(hypervisors=10) as system:` is up, empty and ready; at the end nothing of it runs any more."""
+
+    def __init__(self, images=(), **options):
+        self.folder = Path(os.environ.get("HARPOON_TEST_FOLDER", ROOT / "run-test")) / "system"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        defaults = {"regions": ["nyc3"], "hypervisors": 10, "port_base": PORT_BASE}
+        self.layout = Layout(run=self.folder, options={**defaults, **options})
+        self.cluster = Cluster(self.layout, say=lambda text: None)
+        self.images = images
+
+    def __enter__(self):
+        try:
+            self.cluster.up(self.images)
+        except BaseException:
+            self.keep_logs()
+            self.cluster.down()
+            raise
+        self.api = Api(self.layout.url, self.layout.token)
+        self.ledger = Ledger(self.folder / "sim-ledger.log")
+        return self
+
+    def __exit__(self, *error):
+        if error[0] is not None:
+            self.keep_logs()
+        self.cluster.down()
+
+    def keep_logs(self):
+        """Copies the logs aside for whoever looks at a failure."""
+        kept = self.folder.parent / "failed-logs"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(self.folder / "logs", kept, dirs_exist_ok=True) if (self.folder / "logs").exists() else None
+
+    def sql(self, statements, database="harpoon"):
+        return self.cluster.mariadb.sql(statements, database=database)
+
+    def unfinished(self):
+        """Events of the database that have not ended."""
+        return int(self.sql("SELECT COUNT(*) FROM events WHERE check_at IS NOT NULL")[0][0])
+
+    def wait_quiet(self, timeout_s=120):
+        """Waits until every event has ended."""
+        wait_until(lambda: self.unfinished() == 0, timeout_s, "every event ended")
+
+    def create(self, count, prefix="web", **more):
+        """Creates Droplets ten at a time, repeating what is shed; returns their ids."""
+        ids = []
+        while len(ids) < count:
+            names = [f"{prefix}-{len(ids) + i}" for i in range(min(10, count - len(ids)))]
+            body = {"names": names, "region": "nyc3", "size": "s-1vcpu-1gb", "image": "debian-12-x64", **more}
+            answer = self.api.patiently("POST", "/v2/droplets", body)
+            if answer.status != 202:
+                raise RuntimeError(repr(answer))
+            ids += [d["id"] for d in answer.json["droplets"]]
+        return ids
+
+
+class SystemTest(unittest.TestCase):
+    """Stories that share one running system, described by `options`."""
+    options = {}
+    images = ()
+
+    @classmethod
+    def setUpClass(cls):
+        cls.system = System(images=cls.images, **cls.options)
+        cls.addClassCleanup(cls.system.__exit__, None, None, None)
+        cls.system.__enter__()
+        cls.api = cls.system.api
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before:
+            self.system.keep_logs()
+        return result
+
+    def assert_promises(self, live=()):
+        """The ledger shows no droplet with two VMs at any time, and at the end just those in `live`."""
+        self.assertEqual(self.system.ledger.check(live), [])
