@@ -60,8 +60,10 @@ struct driver_config {
     const char *state_dir; /* the agent's, absolute */
     const char
         *installation_id; /* of the domains that are ours; may be learned later: set_installation */
-    const char *libvirt_uri; /* libvirt */
-    const char *sim_ledger;  /* sim: path of the ledger */
+    const char *libvirt_uri;       /* libvirt */
+    const char *libvirt_virt_type; /* libvirt: "qemu" or "kvm"; NULL: qemu */
+    const char *libvirt_bridge;    /* libvirt: of the host, for the guests' card; NULL: user mode */
+    const char *sim_ledger;        /* sim: path of the ledger */
     struct driver_capacity sim_shape;
     int sim_latency_ms;    /* sim: of each operation, ±50 % */
     int sim_fail_permille; /* sim: operations that answer DRIVER_FAILED */
@@ -82,6 +84,9 @@ struct driver {
                     struct error *err);
     int (*sample)(void *self, hypervisor_id hypervisor, struct driver_sample *ret,
                   struct error *err);
+    /* May be NULL. The installation whose domains are ours, once it is learned: until then list()
+     * gives those of any. Copied. Never blocks. */
+    void (*set_installation)(void *self, const char *installation_id);
 };
 
 extern const struct driver driver_sim;
