@@ -83,6 +83,15 @@ static const struct option_def options[] = {
     INTEGER("rate-limit-minute", rate_limit_minute, "250", 1, 1000000000, "N",
             "api: requests a minute for each token of a limited account."),
 
+    STRING("schedulers", schedulers, NULL, "LIST",
+           "api, worker: addresses of the scheduler's replicas, comma separated."),
+    STRING("routers", routers, NULL, "LIST",
+           "worker: each region's event routers, REGION=ADDRESS|ADDRESS, comma separated."),
+    INTEGER("pipelines", pipelines, "4", 1, 64, "N",
+            "worker: threads that place and deliver, a batch at a time."),
+    INTEGER("prefetch", prefetch, "1000", 1, 10000, "N",
+            "worker: messages of a region's queue taken and not acknowledged."),
+
     STRING("schema", schema, HARPOON_SCHEMA, "FOLDER", "migrate: the files to apply."),
 
     STRING("image", images, NULL, "LIST",

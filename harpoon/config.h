@@ -34,6 +34,13 @@ struct harpoon_config {
     int64_t accept_queue, read_queue;
     int64_t rate_limit_hour, rate_limit_minute;
 
+    /* api, worker */
+    char *schedulers; /* addresses, comma separated */
+
+    /* worker */
+    char *routers; /* nyc3=ADDRESS|ADDRESS,ams3=… */
+    int64_t pipelines, prefetch;
+
     /* migrate */
     char *schema;
 
