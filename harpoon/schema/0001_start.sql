@@ -109,7 +109,8 @@ CREATE TABLE droplets (
   gone_at       BIGINT NULL,                           -- nothing of it exists any more
   body          VARBINARY(1024) NOT NULL,              -- JSON of what the API shows beside the columns
   PRIMARY KEY (id),
-  KEY account_droplets (account_id, id),
+  KEY account_droplets (account_id, deleted_at, id),   -- lists skip the tombstones
+  KEY account_names (account_id, name),
   UNIQUE KEY (ipv4),
   UNIQUE KEY (region, private_ipv4)
 ) ENGINE=InnoDB;
@@ -148,7 +149,7 @@ CREATE TABLE events (
   excluded       VARBINARY(256) NOT NULL DEFAULT '',   -- hypervisors of earlier attempts, 8 bytes each, big endian
   params         MEDIUMBLOB NOT NULL,                  -- harpoon.event.v1.Params
   PRIMARY KEY (id),
-  KEY account_events (account_id, id),
+  KEY account_events (account_id, id, type),           -- counted without the rows
   KEY droplet_events (droplet_id, id),
   KEY (check_at)
 ) ENGINE=InnoDB;
