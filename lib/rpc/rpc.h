@@ -48,7 +48,8 @@ struct rpc_method {
      * rpc_fail, now or later from any thread. `in` is valid until then. */
     void (*unary)(void *ctx, struct rpc_call *call, const ProtobufCMessage *in);
     /* Streaming: all on loop threads, one at a time for a stream. on_open may rpc_stream_set_user.
-     * on_message's `in` is valid for the call. on_close is the last. */
+     * on_message's `in` is valid for the call. on_close is the last. A peer that has nothing more
+     * to say ends the stream. */
     void (*on_open)(void *ctx, struct rpc_stream *s);
     void (*on_message)(void *ctx, struct rpc_stream *s, const ProtobufCMessage *in);
     void (*on_close)(void *ctx, struct rpc_stream *s);
@@ -73,6 +74,8 @@ struct rpc_server_options {
 };
 int rpc_server_start(const struct rpc_server_options *options, struct rpc_server **ret,
                      struct error *err) MUST_CHECK;
+/* The port it listens on: of use when `address` ends in ":0". */
+int rpc_server_port(const struct rpc_server *s);
 /* No new calls; waits `grace_ms` for those in progress, then cuts them. NULL is fine; gives NULL.
  */
 struct rpc_server *rpc_server_stop(struct rpc_server *s, int grace_ms);
@@ -93,7 +96,8 @@ void rpc_stream_unref(struct rpc_stream *s);
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *out,
                     struct error *err) MUST_CHECK;
 size_t rpc_stream_queued(struct rpc_stream *s);
-/* Ends it with a status: err->code's gRPC status and the message; NULL: OK. */
+/* Ends it with a status, behind what is queued (cut after 5 s if the peer does not take it):
+ * err->code's gRPC status and the message; NULL: OK. No on_message comes after it. */
 void rpc_stream_finish(struct rpc_stream *s, const struct error *err);
 
 /* ---- client: a channel to one address ---- */
