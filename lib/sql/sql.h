@@ -1,6 +1,6 @@
-/* lib/sql/sql.h: one connection to MariaDB, used by one thread at a time. The only file that knows
- * the client library is sql.c. It connects when first used and again after it was lost (backing
- * off, never inside a transaction), sets READ COMMITTED, idle_transaction_timeout=2,
+/* lib/sql/sql.h: one connection to MariaDB, used by one thread at a time. Only this folder knows
+ * the client library. It connects when first used and again after it was lost (backing off, never
+ * inside a transaction), sets READ COMMITTED, idle_transaction_timeout=2,
  * innodb_lock_wait_timeout=3, strict SQL mode, UTC, and prepares each statement once (by the
  * address of its text, so pass constants). Blocks: never from a loop thread. */
 #pragma once
