@@ -1,5 +1,5 @@
 """./dev demo: Droplets through the public API, before your eyes."""
-import hashlib
+import json
 import subprocess
 import sys
 import time
@@ -13,10 +13,16 @@ def images(layout, say):
     if layout.options["driver"] != "libvirt":
         return []
     say("building the guest image")
-    folder = layout.build / "guest"
-    subprocess.run([str(ROOT / "tests/guest/build"), str(folder)], check=True, stdout=subprocess.DEVNULL)
-    image = folder / "harpoon-tiny.qcow2"
-    return [f"harpoon-tiny=file://{image},{hashlib.sha256(image.read_bytes()).hexdigest()}"]
+    return [guest_image(layout)]
+
+
+def guest_image(layout):
+    """Builds the small bootable guest and returns the seed's word for it: SLUG=URL,SHA256."""
+    ran = subprocess.run([str(ROOT / "tests/guest/build"), str(layout.build / "guest")], capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"the guest image could not be built: {ran.stderr.strip()}")
+    image = json.loads(ran.stdout)
+    return f"harpoon-tiny=file://{image['path']},{image['sha256']}"
 
 
 def print_addresses(layout):
