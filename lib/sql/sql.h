@@ -60,7 +60,8 @@ int64_t sql_exec(struct sql *db, const char *statement, const struct sql_value *
                  size_t count, struct error *err) MUST_CHECK;
 /* The same statement for `rows` rows in one round trip (array binding): `values` holds rows *
  * columns values, row by row; a column has one type in all rows, or NULL. Returns the rows matched
- * in all. rows = 0 does nothing. */
+ * in all. rows = 0 does nothing. Only inside sql_transact is it all rows or none: by itself an
+ * UPDATE or DELETE that fails at its third row has changed two. */
 int64_t sql_exec_array(struct sql *db, const char *statement, const struct sql_value *values,
                        size_t columns, size_t rows, struct error *err) MUST_CHECK;
 

@@ -58,11 +58,12 @@ static bool is_integer(enum enum_field_types type)
            type == MYSQL_TYPE_LONG || type == MYSQL_TYPE_LONGLONG || type == MYSQL_TYPE_YEAR;
 }
 
+/* After the first run: for INSERT … RETURNING the server tells the columns only then. */
 static bool describe_columns(struct sql_statement *s)
 {
     MYSQL_RES *meta = mysql_stmt_result_metadata(s->handle);
     if (!meta)
-        return true; /* gives no rows */
+        return false;
     unsigned n = mysql_num_fields(meta);
     const MYSQL_FIELD *fields = mysql_fetch_fields(meta);
     s->binds = calloc(n, sizeof *s->binds);
@@ -129,8 +130,6 @@ static int prepare(struct sql *db, const char *text, struct sql_statement **ret,
     if (mysql_stmt_prepare(s->handle, text, strlen(text)))
         return statement_failed(db, s, err);
     s->placeholders = mysql_stmt_param_count(s->handle);
-    if (!describe_columns(s))
-        return error_set(err, ERR_INTERNAL, "out of memory");
     *ret = s;
     s = NULL;
     return 0;
@@ -183,7 +182,7 @@ int64_t sql_statement_run(struct sql *db, struct sql_statement *s, struct error 
         return statement_failed(db, s, err);
     if (mysql_stmt_field_count(s->handle) == 0)
         return (int64_t)mysql_stmt_affected_rows(s->handle);
-    if (!bind_columns(s))
+    if ((!s->columns && !describe_columns(s)) || !bind_columns(s))
         return error_set(err, ERR_INTERNAL, "out of memory");
     if (mysql_stmt_store_result(s->handle))
         return statement_failed(db, s, err);
