@@ -132,6 +132,8 @@ static enum MHD_Result copy_header(void *ctx, enum MHD_ValueKind kind, const cha
     UNUSED(kind);
     if (value == NULL)
         value_size = 0;
+    while (value_size > 0 && (value[value_size - 1] == ' ' || value[value_size - 1] == '\t'))
+        value_size--; /* not a part of it; what is before it the library takes away */
     to->items[to->count++] = (struct http_pair){p, p + name_size + 1};
     memcpy(p, name, name_size);
     if (value_size > 0)
