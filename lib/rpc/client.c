@@ -78,6 +78,7 @@ static grpc_channel *channel_new(const char *address, grpc_channel_credentials *
         ARG(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         ARG(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
         ARG(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+        ARG(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, 64 * 1024 * 1024), /* servers are trusted */
         ARG(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200),
         ARG(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20000), /* which is the time to connect in */
         ARG(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000),

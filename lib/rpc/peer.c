@@ -1,7 +1,5 @@
 #include "lib/rpc/rpc.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define PREFIX_ROLE   "spiffe://harpoon/role/"
@@ -55,9 +53,10 @@ static bool parse_number(const char *text, uint64_t *ret)
 int rpc_peer_parse(const char *uri, struct rpc_peer *ret, struct error *err)
 {
     struct rpc_peer peer = {.role = RPC_ROLE_NONE};
-    if (strlen(uri) >= sizeof(peer.name))
+    size_t size = strlen(uri) + 1;
+    if (size > sizeof(peer.name))
         return not_ours(uri, err);
-    snprintf(peer.name, sizeof(peer.name), "%s", uri);
+    memcpy(peer.name, uri, size);
     if (strncmp(uri, PREFIX_ROLE, strlen(PREFIX_ROLE)) == 0) {
         for (size_t i = 0; i < ARRAY_LEN(roles); i++)
             if (strcmp(uri + strlen(PREFIX_ROLE), roles[i].name) == 0)

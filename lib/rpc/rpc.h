@@ -96,7 +96,7 @@ void rpc_stream_unref(struct rpc_stream *s);
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *out,
                     struct error *err) MUST_CHECK;
 size_t rpc_stream_queued(struct rpc_stream *s);
-/* Ends it with a status, behind what is queued (cut after 5 s if the peer does not take it):
+/* Ends it with a status, behind what is queued (cut after 3 s if the peer does not take it):
  * err->code's gRPC status and the message; NULL: OK. No on_message comes after it. */
 void rpc_stream_finish(struct rpc_stream *s, const struct error *err);
 

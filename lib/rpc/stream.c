@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINGER_MS 5000 /* for the peer to take what is queued and the end */
+#define LINGER_MS 3000 /* for the peer to take what is queued and the end */
 
 struct rpc_stream {
     struct rpc_tag on_received, on_sent, on_status, on_closed;
