@@ -1,0 +1,307 @@
+#include "scheduler/rank/fleet.h"
+
+#include "scheduler/memory.h"
+#include "scheduler/rank/rows.h"
+#include "scheduler/rank/scorers.h"
+
+#define uthash_fatal(message) abort()
+#include <assert.h>
+#include <string.h>
+#include <uthash.h>
+
+struct fleet_slot {
+    uint64_t id;
+    size_t row;
+    UT_hash_handle hh;
+};
+
+struct fleet *fleet_new(uint32_t max_creates)
+{
+    struct fleet *f = must_calloc(1, sizeof(*f));
+
+    f->claims = claims_new();
+    f->max_creates = max_creates;
+    return f;
+}
+
+/* Every array of the fleet with the size of its elements. */
+static size_t arrays_list(struct fleet *f, void **lists[], size_t sizes[])
+{
+    size_t n = 0;
+#define ARRAY(field) (lists[n] = (void **)&f->field, sizes[n++] = sizeof(*f->field))
+    ARRAY(id);
+    ARRAY(status);
+    ARRAY(session);
+    ARRAY(compared);
+    ARRAY(claim_count);
+    ARRAY(creates_sampled);
+    ARRAY(creates_since);
+    ARRAY(sample);
+    ARRAY(journal);
+    ARRAY(open);
+    ARRAY(base);
+    for (int r = 0; r < RESOURCE_COUNT; r++) {
+        ARRAY(capacity[r]);
+        ARRAY(claimed[r]);
+        ARRAY(left[r]);
+        ARRAY(inverse[r]);
+    }
+#undef ARRAY
+    return n;
+}
+#define ARRAYS_MAX 32
+
+struct fleet *fleet_free(struct fleet *f)
+{
+    void **lists[ARRAYS_MAX];
+    size_t sizes[ARRAYS_MAX];
+    struct fleet_slot *slot, *next;
+
+    if (!f)
+        return NULL;
+    HASH_ITER(hh, f->by_id, slot, next)
+    {
+        HASH_DEL(f->by_id, slot);
+        free(slot);
+    }
+    for (size_t n = arrays_list(f, lists, sizes); n > 0; n--)
+        free(*lists[n - 1]);
+    claims_free(f->claims);
+    free(f);
+    return NULL;
+}
+
+static void fleet_grow(struct fleet *f)
+{
+    void **lists[ARRAYS_MAX];
+    size_t sizes[ARRAYS_MAX];
+    size_t size = f->size ? f->size * 2 : 64;
+    size_t n = arrays_list(f, lists, sizes);
+
+    assert(n <= ARRAYS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        *lists[i] = must_resize(*lists[i], size, sizes[i]);
+        memset((char *)*lists[i] + f->size * sizes[i], 0, (size - f->size) * sizes[i]);
+    }
+    f->size = size;
+}
+
+static bool row_over_claimed(const struct fleet *f, size_t row)
+{
+    for (int r = 0; r < RESOURCE_COUNT; r++)
+        if (f->claimed[r][row] > f->capacity[r][row])
+            return true;
+    return false;
+}
+
+static void row_count(struct fleet *f, size_t row, int by)
+{
+    f->by_status[f->status[row]] += by;
+    if (f->status[row] == HYPERVISOR_UP && !f->session[row])
+        f->up_dark += by;
+    if (row_over_claimed(f, row))
+        f->over_claimed += by;
+}
+
+/* Every change of a row happens between these two. */
+static void row_begin_change(struct fleet *f, size_t row)
+{
+    row_count(f, row, -1);
+}
+
+static void row_end_change(struct fleet *f, size_t row)
+{
+    bool busy =
+        f->max_creates > 0 && f->creates_sampled[row] + f->creates_since[row] >= f->max_creates;
+
+    for (int r = 0; r < RESOURCE_COUNT; r++) {
+        int32_t left = f->capacity[r][row] - f->claimed[r][row];
+        f->left[r][row] = left > 0 ? left : 0;
+        f->inverse[r][row] = f->capacity[r][row] > 0 ? 1.0f / (float)f->capacity[r][row] : 0;
+    }
+    f->open[row] =
+        f->status[row] == HYPERVISOR_UP && f->session[row] && f->compared[row] && !busy ? -1 : 0;
+    row_count(f, row, +1);
+    f->revision++;
+}
+
+static void row_set_capacity(struct fleet *f, size_t row, const struct resources *capacity)
+{
+    for (enum resource r = 0; r < RESOURCE_COUNT; r++) {
+        uint32_t most = resources_get(&CAPACITY_MAX, r);
+        uint32_t has = resources_get(capacity, r);
+        f->capacity[r][row] = (int32_t)(has < most ? has : most);
+    }
+}
+
+size_t fleet_add(struct fleet *f, const struct hypervisor *h)
+{
+    struct fleet_slot *slot = must_calloc(1, sizeof(*slot));
+    size_t row = f->count;
+
+    assert(fleet_find(f, h->id) == FLEET_NONE);
+    if (f->count == f->size)
+        fleet_grow(f);
+    f->count++;
+    slot->id = h->id.v;
+    slot->row = row;
+    HASH_ADD(hh, f->by_id, id, sizeof(slot->id), slot);
+    f->id[row] = h->id.v;
+    f->status[row] = (uint8_t)h->status;
+    f->journal[row] = h->journal;
+    row_set_capacity(f, row, &h->capacity);
+    row_end_change(f, row);
+    return row;
+}
+
+size_t fleet_find(const struct fleet *f, hypervisor_id id)
+{
+    struct fleet_slot *slot = NULL;
+
+    HASH_FIND(hh, f->by_id, &id.v, sizeof(id.v), slot);
+    return slot ? slot->row : FLEET_NONE;
+}
+
+size_t fleet_size(const struct fleet *f)
+{
+    return f->count;
+}
+
+void fleet_view_get(const struct fleet *f, size_t row, struct fleet_view *ret)
+{
+    *ret = (struct fleet_view){
+        .hypervisor = {.id = {f->id[row]},
+                       .status = f->status[row],
+                       .journal = f->journal[row],
+                       .capacity = {(uint32_t)f->capacity[RESOURCE_VCPUS][row],
+                                    (uint32_t)f->capacity[RESOURCE_MEMORY][row],
+                                    (uint32_t)f->capacity[RESOURCE_DISK][row]}},
+        .claimed = {(uint32_t)f->claimed[RESOURCE_VCPUS][row],
+                    (uint32_t)f->claimed[RESOURCE_MEMORY][row],
+                    (uint32_t)f->claimed[RESOURCE_DISK][row]},
+        .claims = f->claim_count[row],
+        .session = f->session[row],
+        .compared = f->compared[row],
+        .creates_in_flight = f->creates_sampled[row] + f->creates_since[row],
+    };
+}
+
+void fleet_counts_get(const struct fleet *f, struct fleet_counts *ret)
+{
+    *ret = (struct fleet_counts){.hypervisors = f->count,
+                                 .claims = claims_count(f->claims),
+                                 .up_dark = f->up_dark,
+                                 .over_claimed = f->over_claimed};
+    memcpy(ret->by_status, f->by_status, sizeof(ret->by_status));
+}
+
+uint32_t fleet_dark_permille(const struct fleet *f)
+{
+    size_t up = f->by_status[HYPERVISOR_UP];
+
+    return up > 0 ? (uint32_t)(f->up_dark * 1000 / up) : 0;
+}
+
+uint64_t fleet_revision(const struct fleet *f)
+{
+    return f->revision;
+}
+
+void fleet_set_status(struct fleet *f, size_t row, enum hypervisor_status status)
+{
+    row_begin_change(f, row);
+    f->status[row] = (uint8_t)status;
+    row_end_change(f, row);
+}
+
+void fleet_set_capacity(struct fleet *f, size_t row, const struct resources *capacity)
+{
+    row_begin_change(f, row);
+    row_set_capacity(f, row, capacity);
+    row_end_change(f, row);
+}
+
+void fleet_set_journal(struct fleet *f, size_t row, const struct uuid *journal)
+{
+    f->journal[row] = *journal;
+}
+
+void fleet_set_session(struct fleet *f, size_t row, bool session, bool compared)
+{
+    if (f->session[row] == session && f->compared[row] == compared)
+        return;
+    row_begin_change(f, row);
+    f->session[row] = session;
+    f->compared[row] = compared;
+    row_end_change(f, row);
+}
+
+void fleet_set_load(struct fleet *f, size_t row, const struct load *load)
+{
+    row_begin_change(f, row);
+    f->creates_sampled[row] = load->creates_in_flight;
+    f->creates_since[row] = 0;
+    f->sample[row]++;
+    f->base[row] = load_score(load);
+    row_end_change(f, row);
+}
+
+bool hypervisor_status_may(enum hypervisor_status from, enum hypervisor_status to)
+{
+    if (from == to)
+        return true;
+    switch (to) {
+    case HYPERVISOR_NEW: /* once seen, never new again */
+        return false;
+    case HYPERVISOR_UP:
+    case HYPERVISOR_DRAINED:
+    case HYPERVISOR_FENCED:
+        return true;
+    }
+    return false;
+}
+
+struct claim_node *fleet_take(struct fleet *f, size_t row, const struct claim *claim)
+{
+    struct claim_node *n = claims_add(f->claims, claim);
+
+    row_begin_change(f, row);
+    for (enum resource r = 0; r < RESOURCE_COUNT; r++)
+        f->claimed[r][row] += (int32_t)resources_get(&claim->size, r);
+    f->claim_count[row]++;
+    f->creates_since[row]++;
+    n->row = (uint32_t)row;
+    n->sample = f->sample[row];
+    row_end_change(f, row);
+    return n;
+}
+
+void fleet_release(struct fleet *f, struct claim_node *node)
+{
+    size_t row = node->row;
+
+    row_begin_change(f, row);
+    for (enum resource r = 0; r < RESOURCE_COUNT; r++)
+        f->claimed[r][row] -= (int32_t)resources_get(&node->claim.size, r);
+    f->claim_count[row]--;
+    if (node->sample == f->sample[row] && f->creates_since[row] > 0)
+        f->creates_since[row]--;
+    row_end_change(f, row);
+    claims_remove(f->claims, node);
+}
+
+void fleet_load_claim(struct fleet *f, const struct claim *claim)
+{
+    size_t row = fleet_find(f, claim->hypervisor);
+
+    assert(row != FLEET_NONE);
+    fleet_take(f, row, claim);
+    row_begin_change(f, row);
+    f->creates_since[row] = 0; /* taken by an earlier leader, its create is in the samples by now */
+    row_end_change(f, row);
+}
+
+struct claims *fleet_claims(struct fleet *f)
+{
+    return f->claims;
+}
