@@ -2,6 +2,7 @@
  * tables; time is moved in the rows. */
 #include "harpoon/store/events.h"
 #include "lib/macros.h"
+#include "tests/servers/servers.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -28,9 +29,9 @@ static struct sql *connect_database(void)
 {
     struct error err;
     struct sql *ret = sql_new(&(struct sql_options){
-        .socket = getenv("HARPOON_TEST_SOCKET"),
+        .socket = server_setting("HARPOON_TEST_SOCKET"),
         .user = "tester",
-        .password = getenv("HARPOON_TEST_PASSWORD"),
+        .password = server_setting("HARPOON_TEST_PASSWORD"),
         .database = "test",
     });
 
@@ -787,13 +788,14 @@ static void ids_of_two_processes_never_meet(void **unused)
 static int prepare(void **unused)
 {
     struct error err;
-    char text[UUID_TEXT];
+    char text[UUID_TEXT], schema[4096];
 
     UNUSED(unused);
+    snprintf(schema, sizeof schema, "%s/harpoon/schema", server_setting("HARPOON_TEST_SOURCE"));
     sql_library_init();
     db = connect_database();
     other = connect_database();
-    if (sql_migrate(db, getenv("HARPOON_TEST_SCHEMA"), NULL, &err) < 0)
+    if (sql_migrate(db, schema, NULL, &err) < 0)
         fail_msg("%s", err.message);
     uuid_make_random(&installation);
     uuid_format(&installation, text);
