@@ -7,7 +7,7 @@
 #include "lib/sql/sql.h"
 #include "proto/event.pb-c.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct sweeper;
@@ -17,18 +17,19 @@ struct sweeper_options {
     const struct events_env *env;    /* borrowed; env->event_ids is shared with others */
     int interval_ms;                 /* 0: 200 */
     size_t batch;                    /* 0: 500 */
-    /* On the sweeper's thread; must not block for long. `queue` is the routing key. Below 0: not
-     * published (*err says why), the row is just due again later. `message` is valid for the call.
-     */
+    /* On the sweeper's thread; must not block for long. `queue` is the routing key; the message's
+     * params are `params`, packed. Below 0: not published (*err says why), and the row is just due
+     * again later. All is valid for the call. */
     int (*publish)(void *ctx, const char *queue, const Harpoon__Event__V1__Event *message,
-                   struct error *err);
+                   const uint8_t *params, size_t params_size, struct error *err);
     void *ctx;
 };
 
 struct sweeper_stats {
     uint64_t sweeps, taken, published, unpublished, ended, errors;
     int64_t last_sweep_mono_ms; /* when one last succeeded; 0: never */
-    int64_t lag_ms; /* how long past its check_at the oldest row of the last sweep was */
+    int64_t lag_ms;  /* how long past its check_at the oldest row of the last sweep was */
+    int64_t took_ms; /* the last sweep's reading and moving */
 };
 
 int sweeper_start(const struct sweeper_options *options, struct sweeper **ret,

@@ -78,8 +78,9 @@ int events_read(struct sql *db, const uint64_t *ids, size_t count, bool with_par
 struct events_due {
     struct event_record *records; /* at most `limit`, with params; check_at is moved already */
     size_t count;
-    bool full;      /* the batch was full: there may be more */
-    int64_t now_ms; /* the database's time */
+    bool full;         /* the batch was full: there may be more */
+    int64_t now_ms;    /* the database's time */
+    int64_t oldest_ms; /* the least check_at among them, before it was moved; 0: none */
 };
 /* Takes up to `limit` due rows that no other sweeper holds, and moves their check_at by their
  * margin (±20 %) in the same transaction. */

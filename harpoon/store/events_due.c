@@ -79,6 +79,8 @@ static int move_checks(struct sql *db, struct take *t, struct error *err)
     for (size_t i = 0; i < due->count; i++) {
         struct event *row = &due->records[i].row;
         struct sql_value *v = t->values + i * MOVE_CHECK_VALUES;
+        if (due->oldest_ms == 0 || row->check_at_ms < due->oldest_ms)
+            due->oldest_ms = row->check_at_ms;
         row->check_at_ms = next_check(row, due->now_ms);
         v[0] = SQL_I(row->check_at_ms);
         v[1] = SQL_U(row->id.v);
@@ -97,6 +99,7 @@ static int take_body(struct sql *db, void *ctx, struct error *err)
 
     events_records_free(t->due->records, t->due->count);
     t->due->count = t->id_count = 0;
+    t->due->oldest_ms = 0;
     r = sql_query(db, FIND_DUE, find, ARRAY_LEN(find), on_id, t, err);
     t->due->full = t->id_count == t->limit;
     if (r > 0)
