@@ -104,6 +104,8 @@ def run_test(kind, program):
         code = subprocess.run(program, env=env).returncode
     finally:
         server.stop()
+        if code < 0:
+            print(f"{program[0]} was ended by signal {-code}")
         if code == 0:
             shutil.rmtree(folder, ignore_errors=True)
         else:
