@@ -150,7 +150,7 @@ static int show(const char *const *files, size_t count, struct error *err)
     return 0;
 }
 
-int pki_command(int argc, char **argv)
+static int pki_command(int argc, char **argv)
 {
     static const char *words[MAX_FILES];
     size_t count = ARRAY_LEN(words);
@@ -171,3 +171,9 @@ int pki_command(int argc, char **argv)
     config_free(&program, &o);
     return r < 0 ? command_fail(&err) : EXIT_DONE;
 }
+
+const struct noun pki_noun = {
+    .name = "pki",
+    .summary = "make, issue and show the certificates of a private authority",
+    .run = pki_command,
+};

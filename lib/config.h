@@ -32,6 +32,7 @@ struct config_program {
     const char *usage;   /* "[options]" or "migrate|serve [options]" */
     const struct option_def *options;
     size_t option_count;
+    const char *epilog; /* what --help ends with, as it is, e.g. examples; NULL: nothing */
 };
 
 /* Fills *into. --help and --version print and exit 0. Words that are no options are left in `words`

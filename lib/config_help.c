@@ -146,6 +146,8 @@ void config_print_help(FILE *out, const struct config_program *program)
         print_option(out, &program->options[i], true);
     for (size_t i = 0; i < ARRAY_LEN(common); i++)
         print_option(out, &common[i], false);
+    if (program->epilog != NULL)
+        fprintf(out, "\n%s", program->epilog);
 }
 
 /* A bar would end the cell. */
