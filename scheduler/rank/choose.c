@@ -11,6 +11,7 @@
 /* Rows scored at a time: the points stay in the first-level cache. */
 #define RUN     512
 #define REFUSED (-FLT_MAX)
+#define LANES   16
 
 static void score_run(const struct fleet *f, const struct resources *size, size_t first,
                       size_t count, float *into)
@@ -50,6 +51,24 @@ static void refuse_excluded(const struct fleet *f, const struct choose_request *
     }
 }
 
+/* The most points, in lanes side by side: one running maximum would wait for itself. */
+static float best_of_run(const float *points, size_t count)
+{
+    float lanes[LANES];
+    size_t i = 0;
+
+    for (size_t l = 0; l < LANES; l++)
+        lanes[l] = REFUSED;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] = points[i + l] > lanes[l] ? points[i + l] : lanes[l];
+    for (; i < count; i++)
+        lanes[0] = points[i] > lanes[0] ? points[i] : lanes[0];
+    for (size_t l = 1; l < LANES; l++)
+        lanes[0] = lanes[l] > lanes[0] ? lanes[l] : lanes[0];
+    return lanes[0];
+}
+
 static void choose_any(const struct fleet *f, const struct choose_request *request,
                        struct choice *ret)
 {
@@ -57,12 +76,10 @@ static void choose_any(const struct fleet *f, const struct choose_request *reque
 
     for (size_t first = 0; first < f->count; first += RUN) {
         size_t count = f->count - first < RUN ? f->count - first : RUN;
-        float best = REFUSED;
         score_run(f, &request->size, first, count, points);
         refuse_run(f, &request->size, first, count, points);
         refuse_excluded(f, request, first, count, points);
-        for (size_t i = 0; i < count; i++)
-            best = points[i] > best ? points[i] : best;
+        float best = best_of_run(points, count);
         if (best == REFUSED || (ret->row != FLEET_NONE && best <= ret->score))
             continue;
         for (size_t i = 0; i < count; i++) {

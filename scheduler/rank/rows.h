@@ -2,9 +2,22 @@
  * scorers run over them. One element per hypervisor in each. */
 #pragma once
 
+#include "scheduler/rank/choose.h"
 #include "scheduler/rank/fleet.h"
 
 struct fleet_slot;
+
+/* Sizes for which there was no room, as of a revision: a full region answers a batch at the price
+ * of one scan a size. */
+#define REFUSALS 16
+struct refusals {
+    uint64_t revision;
+    size_t count;
+    struct {
+        struct resources size;
+        struct choice choice;
+    } list[REFUSALS];
+};
 
 struct fleet {
     size_t count, size;
@@ -29,6 +42,7 @@ struct fleet {
     uint64_t revision;
     size_t by_status[HYPERVISOR_FENCED + 1];
     size_t up_dark, over_claimed;
+    struct refusals refusals;
 };
 
 /* Takes `claim` off or onto its row (rank/decide.c). */

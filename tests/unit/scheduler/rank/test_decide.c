@@ -133,6 +133,24 @@ static void release_of_a_droplet_releases_every_claim_of_it(void **state)
     fleet_free(f);
 }
 
+static void refusal_is_remembered_until_something_changes(void **state)
+{
+    struct fleet *f = fleet_new(0);
+    struct placement first, again;
+
+    (void)state;
+    fleet_with(f, 1, SIZE(4, 4, 4));
+    first = place(f, 1, 1, SIZE(5, 5, 5));
+    again = place(f, 2, 1, SIZE(5, 5, 5));
+    assert_int_equal(first.outcome, PLACE_NO_ROOM);
+    assert_int_equal(again.outcome, PLACE_NO_ROOM);
+    assert_int_equal(again.choice.refused[FILTER_VCPUS], 1);
+    assert_int_equal(place(f, 3, 1, SIZE(4, 4, 4)).outcome, PLACED); /* another size */
+    fleet_set_capacity(f, 0, &SIZE(9, 9, 9));
+    assert_int_equal(place(f, 2, 1, SIZE(5, 5, 5)).outcome, PLACED);
+    fleet_free(f);
+}
+
 /* ---- a long life, against a model as plain as can be ---- */
 
 #define HYPERVISORS 24
@@ -198,6 +216,20 @@ static uint32_t highest_in_model(const struct model *m, int e)
     return highest;
 }
 
+/* Few enough that the same is often asked again. */
+static struct resources size_among_few(struct dice *d)
+{
+    return SIZE(1u << dice_below(d, 4), 2048u << dice_below(d, 4), 10 + 90 * dice_below(d, 2));
+}
+
+static struct choice choose_anew(const struct fleet *f, const struct choose_request *q)
+{
+    struct choice c;
+
+    fleet_choose(f, q, &c);
+    return c;
+}
+
 static void step_place(struct fleet *f, struct model *m, struct dice *d, struct changes *changes)
 {
     int e = (int)dice_below(d, EVENTS);
@@ -206,8 +238,7 @@ static void step_place(struct fleet *f, struct model *m, struct dice *d, struct 
         .event = {(uint64_t)e + 1},
         .attempt = 1 + dice_below(d, ATTEMPTS),
         .droplet = {(uint64_t)e / 2 + 1},
-        .choose = {.size = SIZE(1 + dice_below(d, 8), 1 + dice_below(d, 16384),
-                                1 + dice_below(d, 200))},
+        .choose = {.size = size_among_few(d)},
     };
     struct placement p;
     struct fleet_view v;
@@ -224,8 +255,10 @@ static void step_place(struct fleet *f, struct model *m, struct dice *d, struct 
     }
     for (uint32_t a = 1; a < q.attempt; a++)
         m->claims[e][a] = (struct claim){0};
-    if (p.outcome == PLACE_NO_ROOM)
+    if (p.outcome == PLACE_NO_ROOM) {
+        assert_true(choose_anew(f, &q.choose).row == FLEET_NONE);
         return;
+    }
     assert_int_equal(p.outcome, PLACED);
     m->claims[e][q.attempt] = (struct claim){.event = q.event,
                                              .attempt = q.attempt,
@@ -383,6 +416,7 @@ int main(void)
         cmocka_unit_test(release_is_idempotent),
         cmocka_unit_test(release_of_an_attempt_spares_the_others),
         cmocka_unit_test(release_of_a_droplet_releases_every_claim_of_it),
+        cmocka_unit_test(refusal_is_remembered_until_something_changes),
         cmocka_unit_test(claims_are_true_through_300000_random_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
