@@ -19,7 +19,6 @@ static const char TAGGED[] =
     "SELECT t.droplet_id FROM droplet_tags t FORCE INDEX (PRIMARY)"
     " JOIN droplets d ON d.id = t.droplet_id WHERE t.account_id = ? AND t.tag = ?"
     " AND t.droplet_id > ? AND d.deleted_at IS NULL ORDER BY t.droplet_id LIMIT ?";
-static const char UNTAG[] = "DELETE FROM droplet_tags WHERE droplet_id = ?";
 
 /* The ids of a page come from a key alone; only the page's own rows are read. The total comes from
  * the account's counter when nothing is filtered. */
@@ -229,17 +228,4 @@ int64_t droplets_tagged(struct sql *db, account_id account, const char *tag, dro
 
     int64_t r = sql_query(db, TAGGED, values, ARRAY_LEN(values), on_tagged, &t, err);
     return r < 0 ? error_in(err, "droplets with a tag") : (int64_t)t.count;
-}
-
-int droplets_untag(struct sql *db, const droplet_id *ids, size_t count, struct error *err)
-{
-    struct sql_value *values = calloc(count + 1, sizeof *values);
-
-    if (values == NULL)
-        return error_set(err, ERR_INTERNAL, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        values[i] = SQL_U(ids[i].v);
-    int64_t r = sql_exec_array(db, UNTAG, values, 1, count, err);
-    free(values);
-    return r < 0 ? error_in(err, "tags") : 0;
 }

@@ -54,6 +54,3 @@ void droplet_list_clear(struct droplet_list *list);
 /* Ids of those with the tag, ascending behind `after`, at most `max`. Returns how many. */
 int64_t droplets_tagged(struct sql *db, account_id account, const char *tag, droplet_id after,
                         droplet_id *ret, size_t max, struct error *err) MUST_CHECK;
-/* Forgets the tags of droplets that are deleted. */
-int droplets_untag(struct sql *db, const droplet_id *ids, size_t count,
-                   struct error *err) MUST_CHECK;

@@ -12,7 +12,7 @@
 struct sql;
 
 #define KEY_FINGERPRINT 48 /* 16 pairs of hex digits with colons, NUL */
-#define KEY_TEXT_MAX    16384
+#define KEY_TEXT_MAX    8192
 
 struct ssh_key {
     uint64_t id;
