@@ -115,7 +115,8 @@ def run_test(kind, program):
 
 def management_api(server, method, path, body=None):
     answer = server.api(path, method, json.loads(body) if body else None)
-    print(json.dumps(answer))
+    if answer is not None:
+        print(json.dumps(answer))
 
 
 def do(verb, arguments):
