@@ -1,10 +1,10 @@
+#include "lib/amqp/amqp.h"
+
 #include "lib/amqp/link.h"
 #include "lib/amqp/unacked.h"
 #include "lib/backoff.h"
 #include "lib/clock.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,10 +1,11 @@
+#include "lib/amqp/amqp.h"
+
 #include "lib/amqp/flight.h"
 #include "lib/amqp/link.h"
+#include "lib/amqp/outgoing.h"
 #include "lib/amqp/topology.h"
 #include "lib/clock.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,20 +26,6 @@
 #define FRAMES_AT_ONCE   500
 #define MESSAGES_AT_ONCE 64
 
-/* A message waiting for its turn; the texts lie behind one another in `data`. */
-struct outgoing {
-    struct outgoing *next;
-    uint64_t token;
-    int64_t accepted_unix_ms;
-    const char *exchange, *routing_key, *message_id; /* message_id may be NULL */
-    amqp_bytes_t body;
-    char data[];
-};
-
-struct outgoing_list {
-    struct outgoing *first, *last;
-};
-
 struct amqp_publisher {
     struct amqp_publisher_options options; /* connection: our copy */
     pthread_t thread;
@@ -56,64 +43,11 @@ struct amqp_publisher {
     struct flight flight;
     struct amqp_topology_cursor topology;
     int64_t topology_at_mono_ms; /* the next round */
+    int64_t unblocked_at_mono_ms;
     bool blocked, was_connected;
 };
 
 /* ---- callers' side ---- */
-
-static char *put(char **at, const char *text)
-{
-    char *start = *at;
-    size_t size = strlen(text) + 1;
-    memcpy(start, text, size);
-    *at += size;
-    return start;
-}
-
-static size_t text_size(const char *text)
-{
-    return text ? strlen(text) + 1 : 0;
-}
-
-static struct outgoing *outgoing_new(const struct amqp_message *m)
-{
-    size_t texts = text_size(m->exchange) + text_size(m->routing_key) + text_size(m->message_id);
-    struct outgoing *o = malloc(sizeof *o + texts + m->size);
-    if (!o)
-        return NULL;
-    char *at = o->data;
-    o->next = NULL;
-    o->token = m->token;
-    o->accepted_unix_ms = unix_ms();
-    o->exchange = put(&at, m->exchange);
-    o->routing_key = put(&at, m->routing_key);
-    o->message_id = m->message_id ? put(&at, m->message_id) : NULL;
-    o->body = (amqp_bytes_t){m->size, at};
-    if (m->size)
-        memcpy(at, m->body, m->size);
-    return o;
-}
-
-static void list_push(struct outgoing_list *list, struct outgoing *o)
-{
-    if (list->last)
-        list->last->next = o;
-    else
-        list->first = o;
-    list->last = o;
-}
-
-static struct outgoing *list_pop(struct outgoing_list *list)
-{
-    struct outgoing *o = list->first;
-    if (o) {
-        list->first = o->next;
-        if (!list->first)
-            list->last = NULL;
-        o->next = NULL;
-    }
-    return o;
-}
 
 static void wake(struct amqp_publisher *p)
 {
@@ -146,7 +80,7 @@ int amqp_publisher_publish(struct amqp_publisher *p, const struct amqp_message *
     int r = admit(p, err);
     bool was_empty = p->stats.queued == 0;
     if (r == 0) {
-        list_push(&p->inbox, o);
+        outgoing_push(&p->inbox, o);
         p->stats.queued++;
     }
     pthread_mutex_unlock(&p->lock);
@@ -200,7 +134,7 @@ static struct outgoing_list take(struct amqp_publisher *p, size_t count)
     struct outgoing_list taken = {0};
     LOCK_SCOPE(&p->lock);
     while (count-- && p->inbox.first) {
-        list_push(&taken, list_pop(&p->inbox));
+        outgoing_push(&taken, outgoing_pop(&p->inbox));
         p->stats.queued--;
     }
     return taken;
@@ -208,7 +142,7 @@ static struct outgoing_list take(struct amqp_publisher *p, size_t count)
 
 static void lose_list(struct amqp_publisher *p, struct outgoing_list *list)
 {
-    for (struct outgoing *o; (o = list_pop(list)); free(o))
+    for (struct outgoing *o; (o = outgoing_pop(list)); free(o))
         on_outcome(p, o->token, AMQP_LOST);
 }
 
@@ -345,6 +279,7 @@ static int on_method(struct amqp_publisher *p, const amqp_frame_t *frame, struct
         on_blocked(p, method->decoded);
         return 0;
     case AMQP_CONNECTION_UNBLOCKED_METHOD:
+        p->unblocked_at_mono_ms = mono_ms();
         set_state(p, true, false);
         notice(p, false, "the broker's alarm is over", "");
         return 0;
@@ -410,29 +345,26 @@ static int send_queued(struct amqp_publisher *p, struct error *err)
     int r = 0;
     while (r == 0 && taken.first && flight_has_room(&p->flight) &&
            amqp_link_is_writable(&p->link)) {
-        struct outgoing *o = list_pop(&taken);
+        struct outgoing *o = outgoing_pop(&taken);
         r = send_one(p, o, err);
         sent += r == 0;
         free(o);
     }
     pthread_mutex_lock(&p->lock);
     p->stats.published += sent;
-    for (struct outgoing *o = taken.first; o; o = o->next)
-        p->stats.queued++;
-    if (taken.first) { /* back in front */
-        taken.last->next = p->inbox.first;
-        p->inbox.first = taken.first;
-        if (!p->inbox.last)
-            p->inbox.last = taken.last;
-    }
+    p->stats.queued += outgoing_put_back(&p->inbox, &taken);
     pthread_mutex_unlock(&p->lock);
     return r;
 }
 
 static int watch_confirms(const struct amqp_publisher *p, struct error *err)
 {
-    int64_t oldest = flight_oldest_mono_ms(&p->flight);
-    if (p->blocked || !oldest || mono_ms() - oldest < CONFIRM_TIMEOUT_MS)
+    int64_t since = flight_oldest_mono_ms(&p->flight);
+    if (p->blocked || !since)
+        return 0;
+    if (since < p->unblocked_at_mono_ms)
+        since = p->unblocked_at_mono_ms;
+    if (mono_ms() - since < CONFIRM_TIMEOUT_MS)
         return 0;
     return error_set(err, ERR_UNAVAILABLE, "no confirm for %d s", CONFIRM_TIMEOUT_MS / 1000);
 }

@@ -55,7 +55,7 @@ struct sql *sql_free(struct sql *db)
 {
     if (!db)
         return NULL;
-    assert(!db->in_transaction);
+    assert(!db->pinned);
     sql_drop(db);
     free((char *)db->options.socket);
     free((char *)db->options.host);
@@ -146,7 +146,7 @@ static int open_connection(struct sql *db, struct error *err)
 
 int sql_connect(struct sql *db, struct error *err)
 {
-    assert(!db->in_transaction);
+    assert(!db->pinned);
     if (db->mysql && !is_stale(db))
         return 0;
     sql_drop(db);
@@ -167,7 +167,8 @@ int sql_connect(struct sql *db, struct error *err)
 
 int sql_ensure(struct sql *db, struct error *err)
 {
-    if (!db->in_transaction)
+    assert(!db->in_rows);
+    if (!db->pinned)
         return sql_connect(db, err);
     if (db->doomed)
         return error_set(err, db->doomed, "database: this transaction has ended already");

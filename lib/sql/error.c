@@ -58,7 +58,7 @@ int sql_failed(struct sql *db, unsigned number, const char *text, struct error *
     bool lost;
     int code = sql_error_code(number, &lost);
     error_set(err, code, "database: %s (%u)", text, number);
-    if (db->in_transaction && (lost || code == ERR_BUSY || code == ERR_UNAVAILABLE))
+    if (db->pinned && (lost || code == ERR_BUSY || code == ERR_UNAVAILABLE))
         db->doomed = code;
     if (lost)
         sql_drop(db);

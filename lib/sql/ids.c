@@ -63,7 +63,9 @@ static int64_t query_text(struct sql *db, const char *text, size_t size, sql_row
     if (!result)
         return error_set(err, ERR_INTERNAL, "database: the statement gives no rows");
     int64_t rows = (int64_t)mysql_num_rows(result);
+    db->in_rows = true;
     int r = hand_on(result, on_row, ctx, err);
+    db->in_rows = false;
     mysql_free_result(result);
     return r < 0 ? r : rows;
 }

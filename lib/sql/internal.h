@@ -17,8 +17,9 @@ struct sql {
     struct backoff backoff;
     int64_t retry_at_mono_ms;
     char last_error[256];
-    bool in_transaction;
-    int doomed; /* the code that ended this transaction: no statement may follow */
+    bool pinned;  /* in a transaction or migration: no other connection may take its place */
+    bool in_rows; /* handing on the rows of a query */
+    int doomed;   /* the code that ended this transaction: no statement may follow */
     struct sql_statement **statements;
     size_t statement_count;
     void *scratch; /* the arrays of sql_exec_array, kept for the next call */

@@ -177,8 +177,11 @@ int sql_migrate(struct sql *db, const char *folder, void (*on_applied)(const cha
     sql_drop(db);
     db->timeout_s = PATIENCE_S;
     int r = prepare(db, err);
+    db->doomed = 0;
+    db->pinned = r == 0; /* another connection would not hold the lock */
     if (r == 0)
         r = apply_all(db, folder, files, count, on_applied, err);
+    db->pinned = false;
     sql_drop(db);
     db->timeout_s = usual_s;
     for (int i = 0; i < count; i++)

@@ -65,7 +65,8 @@ int64_t sql_exec(struct sql *db, const char *statement, const struct sql_value *
 int64_t sql_exec_array(struct sql *db, const char *statement, const struct sql_value *values,
                        size_t columns, size_t rows, struct error *err) MUST_CHECK;
 
-/* Called for each row; return 0 to go on, a negative code to stop (with *err set). */
+/* Called for each row; return 0 to go on, a negative code to stop (with *err set). All rows have
+ * been read by then; `db` must not be used from inside. */
 typedef int (*sql_row_fn)(void *ctx, const struct sql_row *row, struct error *err);
 /* Returns the number of rows. */
 int64_t sql_query(struct sql *db, const char *statement, const struct sql_value *values,

@@ -66,18 +66,18 @@ static bool describe_columns(struct sql_statement *s)
         return false;
     unsigned n = mysql_num_fields(meta);
     const MYSQL_FIELD *fields = mysql_fetch_fields(meta);
-    s->binds = calloc(n, sizeof *s->binds);
-    s->cells = calloc(n, sizeof *s->cells);
-    bool ok = s->binds && s->cells;
-    if (ok) {
+    if (!s->binds)
+        s->binds = calloc(n, sizeof *s->binds);
+    if (!s->cells)
+        s->cells = calloc(n, sizeof *s->cells);
+    if (s->binds && s->cells)
         s->columns = n;
-        for (unsigned i = 0; i < n; i++) {
-            s->cells[i].is_integer = is_integer(fields[i].type);
-            s->cells[i].is_unsigned = fields[i].flags & UNSIGNED_FLAG;
-        }
+    for (unsigned i = 0; i < s->columns; i++) {
+        s->cells[i].is_integer = is_integer(fields[i].type);
+        s->cells[i].is_unsigned = fields[i].flags & UNSIGNED_FLAG;
     }
     mysql_free_result(meta);
-    return ok;
+    return s->columns > 0;
 }
 
 /* Room for `size` bytes and a NUL. */
@@ -182,8 +182,10 @@ int64_t sql_statement_run(struct sql *db, struct sql_statement *s, struct error 
         return statement_failed(db, s, err);
     if (mysql_stmt_field_count(s->handle) == 0)
         return (int64_t)mysql_stmt_affected_rows(s->handle);
-    if ((!s->columns && !describe_columns(s)) || !bind_columns(s))
+    if ((!s->columns && !describe_columns(s)) || !bind_columns(s)) {
+        mysql_stmt_free_result(s->handle);
         return error_set(err, ERR_INTERNAL, "out of memory");
+    }
     if (mysql_stmt_store_result(s->handle))
         return statement_failed(db, s, err);
     return (int64_t)mysql_stmt_num_rows(s->handle);
@@ -295,7 +297,9 @@ int64_t sql_query(struct sql *db, const char *statement, const struct sql_value 
         return r;
     if (!s->columns)
         return error_set(err, ERR_INTERNAL, "database: the statement gives no rows");
+    db->in_rows = true;
     r = hand_on(db, s, on_row, ctx, err);
+    db->in_rows = false;
     if (db->mysql) /* else the statement is gone too */
         mysql_stmt_free_result(s->handle);
     return r < 0 ? r : rows;

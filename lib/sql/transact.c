@@ -17,7 +17,7 @@ static int begin(struct sql *db, struct error *err)
     r = sql_run_text(db, text, sizeof text - 1, err);
     if (r < 0)
         return r;
-    db->in_transaction = true;
+    db->pinned = true;
     return 0;
 }
 
@@ -26,7 +26,7 @@ static void roll_back(struct sql *db)
 {
     static const char text[] = "ROLLBACK";
     struct error ignored;
-    db->in_transaction = false;
+    db->pinned = false;
     if (db->mysql && sql_run_text(db, text, sizeof text - 1, &ignored) < 0)
         sql_drop(db);
 }
@@ -37,7 +37,7 @@ static int commit(struct sql *db, struct error *err)
 {
     static const char text[] = "COMMIT";
     int r = sql_run_text(db, text, sizeof text - 1, err);
-    db->in_transaction = false;
+    db->pinned = false;
     if (r == 0 || r == ERR_BUSY)
         return r;
     sql_drop(db);
@@ -67,7 +67,7 @@ static int transact_once(struct sql *db, sql_body_fn body, void *ctx, struct err
 int sql_transact(struct sql *db, sql_body_fn body, void *ctx, struct error *err)
 {
     struct backoff pause;
-    assert(!db->in_transaction);
+    assert(!db->pinned);
     backoff_init(&pause, RETRY_BASE_MS, RETRY_CAP_MS, 0);
     for (int i = 1;; i++) {
         int r = transact_once(db, body, ctx, err);

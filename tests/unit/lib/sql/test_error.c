@@ -38,7 +38,7 @@ static void each_number_has_its_code(void **state)
 
 static void a_deadlock_dooms_its_transaction_and_a_conflict_does_not(void **state)
 {
-    struct sql db = {.in_transaction = true};
+    struct sql db = {.pinned = true};
     struct error err;
     UNUSED(state);
     assert_int_equal(sql_failed(&db, 1062, "duplicate", &err), ERR_CONFLICT);
@@ -50,7 +50,7 @@ static void a_deadlock_dooms_its_transaction_and_a_conflict_does_not(void **stat
 
 static void outside_a_transaction_nothing_is_doomed(void **state)
 {
-    struct sql db = {.in_transaction = false};
+    struct sql db = {.pinned = false};
     struct error err;
     UNUSED(state);
     assert_int_equal(sql_failed(&db, 1213, "deadlock", &err), ERR_BUSY);
