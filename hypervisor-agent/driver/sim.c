@@ -132,7 +132,7 @@ static void result(struct driver_task *task, enum driver_result r, const char *r
 {
     task->result = r;
     snprintf(task->reason, sizeof task->reason, "%s", reason);
-    snprintf(task->detail, sizeof task->detail, "%s", detail);
+    snprintf(task->detail, sizeof task->detail, "%.*s", (int)sizeof task->detail - 1, detail);
 }
 
 static bool is_made_by(const struct sim_domain *d, const Harpoon__Job__V1__Job *job)
