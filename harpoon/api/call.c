@@ -73,6 +73,17 @@ static void add_headers(struct call *c, int status)
         header_number(c, "retry-after", c->rate.refused ? c->rate.retry_after_s : RETRY_AFTER_S);
 }
 
+/* Labels come from closed sets; a client may send any word. */
+static const char *known_method(const char *method)
+{
+    static const char *const known[] = {"GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"};
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(known[i], method) == 0)
+            return known[i];
+    return "other";
+}
+
 static void measure(const struct call *c, int status)
 {
     const char *route = c->match.route != NULL ? c->match.route->pattern : "none";
@@ -80,7 +91,7 @@ static void measure(const struct call *c, int status)
     char text[8];
 
     (void)snprintf(text, sizeof text, "%d", status);
-    metric_add(M_HTTP_REQUESTS, 1, route, http_method(c->http), text, NULL);
+    metric_add(M_HTTP_REQUESTS, 1, route, known_method(http_method(c->http)), text, NULL);
     metric_observe(M_HTTP_DURATION, (double)took_ms / 1000, route, NULL);
     log_write(status >= 500 && status != 503 ? LOG_WARN : LOG_DEBUG, "request answered",
               (const struct log_field[]){F_STR("request_id", c->request_id),
@@ -96,7 +107,7 @@ void call_reply(struct call *c, int status, json_t *body)
     char *text = NULL;
 
     if (body != NULL) {
-        text = json_dumps(body, JSON_COMPACT);
+        text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12));
         json_decref(body);
     }
     if (text == NULL && status != 204) { /* no memory: better a bare answer than none */

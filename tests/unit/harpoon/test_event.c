@@ -103,6 +103,7 @@ static const struct expectation of_create[EVENT_INPUTS] = {
     {IN_CANCEL, {"C s", "= w", "= w", "= x", "= x", "= x"}},
     {IN_DEADLINE, {"F s", "F s", "F s", "= x", "= x", "= x"}},
     {IN_POKE, {"P s", "= w", "= w", "= x", "= x", "= x"}},
+    {IN_UNREADABLE, {"P s", "= w", "= w", "= x", "= x", "= x"}},
 };
 
 /* `running` is not stored for these: their rows are never in it, and nothing moves one that is. */
@@ -118,6 +119,7 @@ static const struct expectation of_pinned[EVENT_INPUTS] = {
     {IN_CANCEL, {"= w", "= w", "= w", "= x", "= x", "= x"}},
     {IN_DEADLINE, {"= w", "= w", "= w", "= x", "= x", "= x"}},
     {IN_POKE, {"P s", "= w", "= w", "= x", "= x", "= x"}},
+    {IN_UNREADABLE, {"P s", "= w", "= w", "= x", "= x", "= x"}},
 };
 
 static void check_cell(enum event_type type, enum event_state state, enum event_input_kind kind,
@@ -478,6 +480,20 @@ static void no_room_backs_off_to_thirty_seconds_and_is_said_once(void **unused)
     assert_int_equal(c.row.check_at_ms, NOW + 300000 + 30000);
     c = step_at(&c.row, &in, DEADLINE - 4000); /* never looked at later than its deadline */
     assert_int_equal(c.row.check_at_ms, DEADLINE);
+}
+
+static void an_unreadable_message_is_published_ever_more_rarely(void **unused)
+{
+    (void)unused;
+    struct event row = row_in(EVENT_DESTROY, EVENT_PENDING);
+    struct event_input in = {.kind = IN_UNREADABLE, .reason = REASON_UNDECODABLE};
+    struct event_change c = step(&row, &in);
+    assert_int_equal(c.row.check_at_ms, NOW + 2000);
+    assert_int_equal(c.row.reason, REASON_UNDECODABLE);
+    assert_string_equal(c.log_what, "message unreadable");
+    c = step_at(&c.row, &in, NOW + 86400000);
+    assert_int_equal(c.row.check_at_ms, NOW + 86400000 + 300000);
+    assert_null(c.log_what);
 }
 
 /* ---- deadlines and cancels ---- */
@@ -879,6 +895,7 @@ int main(void)
         cmocka_unit_test(while_the_region_is_dark_there_is_no_next_attempt_and_no_failing),
         cmocka_unit_test(a_destroy_waits_for_its_hypervisor_for_ever_backing_off),
         cmocka_unit_test(no_room_backs_off_to_thirty_seconds_and_is_said_once),
+        cmocka_unit_test(an_unreadable_message_is_published_ever_more_rarely),
         cmocka_unit_test(a_deadline_while_pending_fails_with_what_it_waited_for),
         cmocka_unit_test(a_deadline_after_dispatch_leaves_a_cleanup),
         cmocka_unit_test(a_destroy_has_no_deadline),
