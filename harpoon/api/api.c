@@ -224,6 +224,8 @@ int api_start(const struct harpoon_config *config, struct api **ret, struct erro
     if (r >= 0)
         r = reader_start(api, err); /* starts the publisher and the sweeper when it knows enough */
     if (r >= 0)
+        r = operators_start(api, err);
+    if (r >= 0)
         r = front_start(api, err);
     if (r < 0) {
         api_stop(api);
@@ -249,6 +251,7 @@ struct api *api_stop(struct api *api)
 {
     if (api == NULL)
         return NULL;
+    operators_stop(api);
     api->http = http_server_stop(api->http, HTTP_GRACE_MS);
     reader_stop(api); /* may hand changes over, so it ends first */
     changes_stop(api);

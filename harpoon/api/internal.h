@@ -46,6 +46,7 @@ enum api_metric {
     M_SWEPT,
     M_DATABASE_UP,
     M_CATALOG_AGE,
+    M_OPERATOR_CALLS,
     M_COUNT,
 };
 
@@ -96,6 +97,8 @@ struct api {
     pthread_cond_t keeper_wake;
     bool keeper_stopping; /* guarded by keeper_lock */
     bool keeper_runs;
+
+    struct operators *operators; /* NULL: no RPC is served */
 
     struct http_server *http;
 
@@ -180,6 +183,10 @@ int changes_start(struct api *api, struct error *err) MUST_CHECK;
 /* Takes it over; calls done with ERR_UNAVAILABLE when it cannot be queued. */
 void changes_submit(struct api *api, struct change *change);
 void changes_stop(struct api *api);
+
+/* ---- operators.c: what operators ask ---- */
+int operators_start(struct api *api, struct error *err) MUST_CHECK;
+void operators_stop(struct api *api);
 
 /* ---- front.c: from the socket to the handler ---- */
 int front_start(struct api *api, struct error *err) MUST_CHECK;

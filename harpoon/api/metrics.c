@@ -87,6 +87,11 @@ const struct metric_def api_metrics[] = {
                        "Age of the catalogue that requests are answered from.",
                        {NULL},
                        NULL},
+    [M_OPERATOR_CALLS] = {"harpoon_operator_calls_total",
+                          METRIC_COUNTER,
+                          "Calls of operators, by method and outcome.",
+                          {"method", "outcome"},
+                          NULL},
 };
 const size_t api_metrics_count = M_COUNT;
 _Static_assert(ARRAY_LEN(api_metrics) == M_COUNT, "a row for each metric");
