@@ -196,6 +196,7 @@ static int open_folders(struct libvirt_driver *d, struct error *err)
         r = lock_folder(d, err);
     if (r == 0)
         r = image_cache_open(d->image_folder, &d->images, err);
+    d->site.images = d->images;
     return r;
 }
 

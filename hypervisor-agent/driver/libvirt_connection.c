@@ -47,17 +47,17 @@ static const struct libvirt_kind kinds[] = {
      .undefine_flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA},
 };
 
-/* For root without a service manager: nothing that wants cgroups, namespaces or another daemon.
- * Files keep their owner. */
-static const char EMBED_CONFIGURATION[] = "user = \"root\"\n"
-                                          "group = \"root\"\n"
-                                          "dynamic_ownership = 0\n"
-                                          "remember_owner = 0\n"
-                                          "security_driver = \"none\"\n"
+/* Nothing that wants cgroups, namespaces, a service manager or another daemon. */
+static const char EMBED_CONFIGURATION[] = "security_driver = \"none\"\n"
                                           "namespaces = [ ]\n"
                                           "cgroup_controllers = [ ]\n"
                                           "stdio_handler = \"file\"\n"
                                           "max_core = 0\n";
+/* Of root's besides: guests run as root, and files keep their owner. */
+static const char EMBED_ROOT_CONFIGURATION[] = "user = \"root\"\n"
+                                               "group = \"root\"\n"
+                                               "dynamic_ownership = 0\n"
+                                               "remember_owner = 0\n";
 
 struct libvirt_connection {
     char *uri;
@@ -165,8 +165,10 @@ static int check_users(struct error *err)
 
 int libvirt_embed_prepare(const char *root, struct error *err)
 {
-    char folder[PATH_MAX], file[PATH_MAX];
-    int r = geteuid() == 0 ? check_users(err) : 0;
+    char folder[PATH_MAX], file[PATH_MAX],
+        text[sizeof(EMBED_CONFIGURATION) + sizeof(EMBED_ROOT_CONFIGURATION)];
+    bool root_user = geteuid() == 0;
+    int r = root_user ? check_users(err) : 0;
 
     if (r == 0)
         r = files_make_folder(root, 0700, err);
@@ -178,7 +180,9 @@ int libvirt_embed_prepare(const char *root, struct error *err)
         r = files_path(file, err, "%s/qemu.conf", folder);
     if (r < 0 || files_exists(file))
         return r;
-    return files_write(file, 0600, EMBED_CONFIGURATION, strlen(EMBED_CONFIGURATION), err);
+    int len = snprintf(text, sizeof(text), "%s%s", EMBED_CONFIGURATION,
+                       root_user ? EMBED_ROOT_CONFIGURATION : "");
+    return files_write(file, 0600, text, (size_t)len, err);
 }
 
 /* Called by the event loop. */
@@ -274,36 +278,34 @@ static bool check_connection(struct libvirt_connection *c)
     return false;
 }
 
-static bool reconnect(struct libvirt_connection *c, bool first)
+static int reconnect(struct libvirt_connection *c, struct error *err)
 {
     struct libvirt_failure failure;
     virConnectPtr conn = connect_once(c, &failure);
 
-    if (conn == NULL) {
-        log_warn("libvirt cannot be reached", F_STR("uri", c->uri), F_I64("code", failure.code),
-                 F_STR("error", failure.message));
-        return false;
-    }
+    if (conn == NULL)
+        return error_set(err, ERR_UNAVAILABLE, "%s: libvirt error %d of %d: %s", c->uri,
+                         failure.code, failure.domain, failure.message);
     pthread_mutex_lock(&c->lock);
     c->conn = conn;
     pthread_mutex_unlock(&c->lock);
-    if (first)
-        log_info("libvirt connected", F_STR("uri", c->uri));
-    else
-        log_info("libvirt connected again", F_STR("uri", c->uri));
-    return true;
+    log_info("libvirt connected", F_STR("uri", c->uri));
+    return 0;
 }
 
 static void *keep(void *arg)
 {
     struct libvirt_connection *c = arg;
     struct backoff pause;
+    struct error err;
 
     backoff_init(&pause, RETRY_MS, RETRY_CAP_MS, 0);
     for (;;) {
-        bool connected = check_connection(c) || reconnect(c, false);
+        bool connected = check_connection(c) || reconnect(c, &err) == 0;
         if (connected)
             backoff_reset(&pause);
+        else
+            log_warn("libvirt cannot be reached", F_ERROR(&err));
         if (!wait_for_work(c, connected ? CHECK_MS : backoff_next_ms(&pause)))
             return NULL;
     }
@@ -330,7 +332,11 @@ static int prepare(struct libvirt_connection *c, struct error *err)
 
 static int start_keeper(struct libvirt_connection *c, struct error *err)
 {
-    (void)reconnect(c, true);
+    if (reconnect(c, err) < 0) {
+        if (c->kind->embedded) /* what failed to start in this process never will */
+            return err->code;
+        log_warn("libvirt cannot be reached", F_ERROR(err));
+    }
     int r = pthread_create(&c->keeper, NULL, keep, c);
     if (r != 0) {
         drop(c, c->conn);

@@ -24,15 +24,15 @@ const struct libvirt_kind *libvirt_kind_of(const char *uri);
 /* The folder in "qemu:///embed?root=FOLDER". ERR_INVALID: none, not absolute, or so long that
  * sockets in it would have no room for their names. */
 int libvirt_embed_root(const char *uri, char ret[PATH_MAX], struct error *err) MUST_CHECK;
-/* Makes that folder and the configuration QEMU's driver needs in it, unless there is one. Of use to
- * an agent that runs as root; then the user and group libvirt-qemu must exist (ERR_INVALID), though
- * guests run as root. */
+/* Makes that folder and the configuration QEMU's driver needs in it, unless there is one. Of root
+ * libvirt wants that the user and group libvirt-qemu exist (ERR_INVALID), though guests run as
+ * root; an ordinary user's guests run as that user. */
 int libvirt_embed_prepare(const char *root, struct error *err) MUST_CHECK;
 
 struct libvirt_connection;
 
 /* Starts the threads and tries to connect, once; when that fails it is tried again in the
- * background. `uri` is copied. The caller owns *ret. */
+ * background, but for an embedded one: ERR_UNAVAILABLE. `uri` is copied. The caller owns *ret. */
 int libvirt_connection_open(const char *uri, struct libvirt_connection **ret,
                             struct error *err) MUST_CHECK;
 /* Every connection taken must have been given back. NULL is fine; gives NULL. */

@@ -228,6 +228,10 @@ static void write_devices(struct writer *w, const struct libvirt_plan *plan)
     write_guest_agent(w, plan->agent_socket);
     write_network(w, plan);
     leaf_with(w, "memballoon", "model", "none");
+    begin(w, "controller"); /* none of what libvirt adds by itself */
+    attribute(w, "type", "usb");
+    attribute(w, "model", "none");
+    end(w);
     begin(w, "rng"); /* a guest that waits for randomness boots late */
     attribute(w, "model", "virtio");
     begin(w, "backend");
