@@ -69,6 +69,7 @@ static const struct event_move moves[] = {
     {PINNED, EVENT_PENDING, IN_FENCED, M_HOST, G_NONE, EVENT_SUCCEEDED, 0, RELEASE_DROPLET,
      "hypervisor fenced"},
     {ANY, EVENT_PENDING, IN_POKE, M_ROW, G_NONE, EVENT_PENDING, 0, 0, NULL},
+    {ANY, EVENT_PENDING, IN_UNREADABLE, M_ROW, G_NONE, EVENT_PENDING, 0, 0, NULL},
 
     {PINNED, EVENT_DISPATCHED, IN_DELIVERED, M_JOURNAL, G_NONE, EVENT_DISPATCHED, 0, 0,
      "dispatched again"},
@@ -249,7 +250,9 @@ static const char *keep_waiting(struct event *row, const struct event_input *in,
             is_unreached(in->reason) ? is_unreached(row->reason) : row->reason == in->reason;
         if (!same || row->waiting_since_ms == 0) {
             row->waiting_since_ms = now_ms;
-            what = in->kind == IN_NO_ROOM ? "no room" : "not connected";
+            what = in->kind == IN_NO_ROOM      ? "no room"
+                   : in->kind == IN_UNREADABLE ? "message unreadable"
+                                               : "not connected";
         }
         row->reason = in->reason;
     }
@@ -289,6 +292,7 @@ static enum event_reason end_reason(const struct event *before, const struct eve
     case IN_RUNNING:
     case IN_CLOSED:
     case IN_POKE:
+    case IN_UNREADABLE:
         break;
     }
     return in->reason != REASON_NONE ? in->reason : REASON_OUT_OF_ATTEMPTS;
@@ -413,6 +417,7 @@ static enum event_answer answer_unmoved(const struct event *row, const struct ev
     case IN_CANCEL:
     case IN_DEADLINE:
     case IN_POKE:
+    case IN_UNREADABLE:
         break;
     }
     return is_over(row, in->attempt != 0 ? in->attempt : row->attempt) ? ANSWER_DROP : ANSWER_WAIT;

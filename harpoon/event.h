@@ -130,8 +130,9 @@ enum event_input_kind {
     IN_CANCEL,   /* DELETE or an operator; only a pending row */
     IN_DEADLINE, /* the sweeper looks whether it is past its deadline */
     IN_POKE,     /* nothing new: look again later */
+    IN_UNREADABLE, /* a worker could not read its message: `reason` and `detail` say why */
 };
-#define EVENT_INPUTS 11
+#define EVENT_INPUTS 12
 
 struct event_input {
     enum event_input_kind kind;

@@ -2,6 +2,7 @@
 #include "harpoon/api/api.h"
 #include "harpoon/config.h"
 #include "harpoon/setup.h"
+#include "harpoon/worker/worker.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
 #include "lib/sql/sql.h"
@@ -51,12 +52,37 @@ static int run_api(const struct harpoon_config *config)
     return EXIT_SUCCESS;
 }
 
+static int run_worker(const struct harpoon_config *config)
+{
+    struct daemon_check checks[WORKER_CHECKS];
+    struct daemon *daemon = NULL;
+    struct worker *worker = NULL;
+    struct error err;
+
+    metrics_init(worker_metrics, worker_metrics_count);
+    if (worker_start(config, &worker, &err) < 0)
+        return fail(&err);
+    if (serve_admin(config, checks, worker_checks(worker, checks), &daemon, &err) < 0) {
+        worker_stop(worker);
+        return fail(&err);
+    }
+    log_info("serving", F_STR("address", config->listen), F_STR("regions", config->regions));
+    daemon_wait();
+    log_info("stopping");
+    if (daemon != NULL)
+        daemon_set_stopping(daemon);
+    daemon_stop(daemon); /* asks the worker what it shows, so it goes first */
+    worker_stop(worker);
+    return EXIT_SUCCESS;
+}
+
 static const struct {
     const char *first, *second; /* second NULL: there is none */
     int (*run)(const struct harpoon_config *config);
     bool daemon;
 } words[] = {
     {"api", NULL, run_api, true},
+    {"worker", NULL, run_worker, true},
     {"migrate", NULL, setup_migrate, false},
     {"seed", NULL, setup_seed, false},
     {"account", "create", setup_account_create, false},
