@@ -9,8 +9,9 @@
 /* Not connected is not an attempt: the same claim for so long, then the next attempt elsewhere. */
 #define SAME_CLAIM_MS SECONDS(15)
 #define RETRY_MIN_MS  SECONDS(2)
-/* A look that was just taken is not taken again at once, even past the deadline. */
-#define MARGIN_MIN_MS SECONDS(1)
+/* Room returns with every create that ends. A look that was just taken is not taken again at once,
+ * even past the deadline. */
+#define MARGIN_MIN_MS 500
 /* What the column holds; at five minutes each it lasts for months, then the last one stays. */
 #define ATTEMPT_MAX UINT16_MAX
 
@@ -493,6 +494,8 @@ int64_t event_margin_ms(const struct event *row, int64_t now_ms)
         ms = policy->pending_margin_ms;
     } else if (policy->placed && is_unreached(row->reason)) {
         ms = RETRY_MIN_MS;
+    } else if (row->reason == REASON_NO_ROOM) {
+        ms = clamp((now_ms - row->waiting_since_ms) / 4, MARGIN_MIN_MS, policy->retry_max_ms);
     } else {
         ms = clamp((now_ms - row->waiting_since_ms) / 2, RETRY_MIN_MS, policy->retry_max_ms);
     }

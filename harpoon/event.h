@@ -195,7 +195,7 @@ bool event_wanted(const struct event *row, unsigned attempt);
 /* The same of a claim whose event has no row any more, from its droplet's row. */
 bool event_wanted_by_droplet(bool droplet_known, bool droplet_gone);
 /* How long until someone must look at this row again, from now; not beyond its deadline, but at
- * least a second. Without jitter. Of a final row: 0. */
+ * least half a second. Without jitter. Of a final row: 0. */
 int64_t event_margin_ms(const struct event *row, int64_t now_ms);
 /* A pending row is published again when its check_at is past, and not so young that its message may
  * still be in the queue: `taken_ms` is the queue's taken_at (0: never), see `queues`. */

@@ -471,10 +471,10 @@ static void no_room_backs_off_to_thirty_seconds_and_is_said_once(void **unused)
     struct event_input in = input(IN_NO_ROOM);
     in.reason = REASON_NO_ROOM;
     struct event_change c = step(&row, &in);
-    assert_int_equal(c.row.check_at_ms, NOW + 2000);
+    assert_int_equal(c.row.check_at_ms, NOW + 500);
     assert_string_equal(c.log_what, "no room");
     c = step_at(&c.row, &in, NOW + 20000);
-    assert_int_equal(c.row.check_at_ms, NOW + 20000 + 10000);
+    assert_int_equal(c.row.check_at_ms, NOW + 20000 + 5000);
     assert_null(c.log_what);
     c = step_at(&c.row, &in, NOW + 300000);
     assert_int_equal(c.row.check_at_ms, NOW + 300000 + 30000);
@@ -806,7 +806,7 @@ static void nobody_looks_later_than_the_deadline(void **unused)
     struct event row = row_in(EVENT_CREATE, EVENT_DISPATCHED);
     assert_int_equal(event_margin_ms(&row, NOW), 120000);
     assert_int_equal(event_margin_ms(&row, DEADLINE - 50000), 50000);
-    assert_int_equal(event_margin_ms(&row, DEADLINE), 1000);
+    assert_int_equal(event_margin_ms(&row, DEADLINE), 500);
     row = row_in(EVENT_CREATE, EVENT_FAILED);
     assert_int_equal(event_margin_ms(&row, NOW), 0);
 }
