@@ -53,7 +53,7 @@ static void check_token(struct call *c)
         struct error err;
         if (c->db == NULL)
             atomic_fetch_sub(&api->lookups, 1);
-        (void)error_set(&err, ERR_BUSY, "Too many tokens are being looked up. Try again soon.");
+        (void)error_set(&err, ERR_BUSY, "too many tokens are being looked up");
         call_fail(c, &err);
         return;
     }

@@ -150,6 +150,8 @@ static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
     if (r >= 0)
         r = sql_exec_array(db, INSERT_EVENT, events, EVENT_COLUMNS, n, err);
     free(values);
+    if (r == ERR_CONFLICT) /* numbers that somebody else has: never ours to hand out */
+        return error_set(err, ERR_INTERNAL, "accepting: %s", err->message);
     return r < 0 ? (int)r : 0;
 }
 
