@@ -46,13 +46,25 @@ static void on_turn_end(void *ctx)
     }
 }
 
-static void on_prune_timer(struct loop_timer *t)
+static void prune(void *ctx)
 {
-    struct agent *a = OWNER_OF(t, struct agent, prune_timer);
+    struct agent *a = ctx;
     int64_t now = unix_ms();
 
     for (size_t i = 0; i < a->hypervisor_count; i++)
         hypervisor_prune(&a->hypervisors[i], now);
+}
+
+void agent_prune(struct agent *a)
+{
+    loop_call(a->loop, prune, a);
+}
+
+static void on_prune_timer(struct loop_timer *t)
+{
+    struct agent *a = OWNER_OF(t, struct agent, prune_timer);
+
+    prune(a);
     loop_timer_set(a->loop, t, loop_now_ms(a->loop) + PRUNE_MS);
 }
 
@@ -140,6 +152,8 @@ static int load_job(void *ctx, const struct journal_job *row, const uint8_t *byt
     job->reason = load_text(row->reason);
     job->detail = load_text(row->detail);
     job->version = job->submitted = job->durable = ++a->version;
+    job->durable_attempt = row->attempt;
+    job->durable_state = row->state;
     job->row_durable = true;
     book_move(&hv->book, job, row->state, row->ack);
     a->ended += job->in_ended;

@@ -63,6 +63,9 @@ int agent_start(const struct agent_setup *setup, struct agent **ret, struct erro
  * gives NULL. */
 struct agent *agent_stop(struct agent *a);
 
+/* Forgets what is past keeping, as it does every few seconds. Not on its loop thread. */
+void agent_prune(struct agent *a);
+
 #define AGENT_CHECKS 2
 /* The rows of /readyz, valid until agent_stop. */
 void agent_checks(struct agent *a, struct daemon_check ret[AGENT_CHECKS]);

@@ -158,7 +158,7 @@ bool book_others_closed(const struct droplet *d, const struct job *except)
     for (const struct job *job = d->jobs; job != NULL; job = job->sibling) {
         if (job == except || job->kind == JOB_DESTROY)
             continue;
-        if (job->state != JOB_CLOSED || job->durable != job->version)
+        if (job->state != JOB_CLOSED || !job_is_durable(job))
             return false;
     }
     return true;

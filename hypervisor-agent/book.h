@@ -43,8 +43,10 @@ struct job {
 
     /* the journal: numbers of the process's one series */
     uint64_t version, submitted, durable; /* equal: all is there */
-    bool row_durable;                     /* `bytes` are there, a smaller write will do */
-    bool dirty;                           /* to be written */
+    uint32_t durable_attempt;             /* what the journal says for certain */
+    enum job_state durable_state;
+    bool row_durable; /* `bytes` are there, a smaller write will do */
+    bool dirty;       /* to be written */
     struct job *next_dirty;
 
     /* the driver */
@@ -89,6 +91,17 @@ void book_remove(struct book *b, struct job *job);
 void book_tidy_droplet(struct book *b, struct droplet *d);
 void book_fini(struct book *b);
 
+/* Does the journal say that it is in this state at this attempt? */
+static inline bool job_is_durable(const struct job *job)
+{
+    return job->durable_attempt == job->attempt && job->durable_state == job->state;
+}
+/* Does the journal say that `attempt` never runs? */
+static inline bool job_is_closed(const struct job *job, uint32_t attempt)
+{
+    return job->durable_attempt > attempt ||
+           (job->durable_attempt == attempt && job->durable_state == JOB_CLOSED);
+}
 /* Is every job of the droplet but `except` durably closed (destroys aside)? */
 bool book_others_closed(const struct droplet *d, const struct job *except);
 /* Is a destroy of it begun and not done? Then its closed jobs are not reported yet. */

@@ -208,7 +208,8 @@ static void answer_delivery(struct hypervisor *hv, struct job *job, uint32_t att
     } else if (effects & JOB_DO_FINISHED) {
         talk_answer(hv, event, attempt, FINISHED, false, NULL);
     } else if (effects & JOB_DO_REFUSE_CLOSED) {
-        talk_answer(hv, event, attempt, REFUSED, job_is_durable(job),
+        bool barred = job->kind == JOB_CREATE && job->droplet->mark == MARK_DURABLE;
+        talk_answer(hv, event, attempt, REFUSED, barred || job_is_closed(job, attempt),
                     job->reason ? job->reason : "lower_attempt");
     } else {
         talk_answer(hv, event, attempt, REFUSED, false, "attempt_running");
@@ -473,7 +474,7 @@ void hypervisor_prune(struct hypervisor *hv, int64_t now_unix_ms)
         bool full = hv->agent->ended > (size_t)config->journal_max_ended;
         if (!full && job->ended_ms + keep_ms > now_unix_ms)
             break;
-        if (!job_is_durable(job) || job->dirty || job->op != NULL || job->queued)
+        if (job->durable != job->version || job->dirty || job->op != NULL || job->queued)
             break;
         save_delete(hv, job);
         hv->agent->ended--;

@@ -115,10 +115,6 @@ void save_delete(struct hypervisor *hv, const struct job *job);
 void save_delete_mark(struct hypervisor *hv, const struct droplet *d);
 /* Submits all that is dirty. */
 void save_flush(struct hypervisor *hv);
-static inline bool job_is_durable(const struct job *job)
-{
-    return job->durable == job->version;
-}
 
 /* ---- talk.c ---- */
 void talk_answer(struct hypervisor *hv, event_id event, uint32_t attempt,

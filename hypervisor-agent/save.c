@@ -307,8 +307,11 @@ static void job_saved(struct hypervisor *hv, const struct journal_change *c, uin
             make_dirty(hv, job);
         return;
     }
-    if (version > job->durable && version <= job->version)
+    if (version > job->durable && version <= job->version) {
         job->durable = version;
+        job->durable_attempt = c->job.attempt;
+        job->durable_state = c->job.state;
+    }
     if (c->kind == JOURNAL_PUT_JOB && c->job.attempt == job->attempt && c->size == job->size)
         job->row_durable = true;
     talk_durable(hv, job);

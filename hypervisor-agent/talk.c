@@ -113,7 +113,7 @@ void talk_durable(struct hypervisor *hv, struct job *job)
             talk_answer(hv, job_event(job), job->attempt,
                         closed ? HARPOON__AGENT__V1__DELIVER_ANSWER__OUTCOME__OUTCOME_REFUSED
                                : HARPOON__AGENT__V1__DELIVER_ANSWER__OUTCOME__OUTCOME_ACCEPTED,
-                        closed && job_is_durable(job), closed ? job->reason : NULL);
+                        job_is_closed(job, job->attempt), closed ? job->reason : NULL);
     }
     if (!job_is_durable(job) || job->said > 0)
         return;

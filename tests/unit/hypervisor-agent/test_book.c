@@ -72,9 +72,9 @@ static void others_are_closed_only_when_that_is_durable(void **state)
     UNUSED(state);
     assert_false(book_others_closed(destroy->droplet, destroy));
     book_move(&b, create, JOB_CLOSED, JOB_TO_REPORT);
-    create->version = 5;
     assert_false(book_others_closed(destroy->droplet, destroy));
-    create->durable = 5;
+    create->durable_attempt = create->attempt;
+    create->durable_state = JOB_CLOSED;
     assert_true(book_others_closed(destroy->droplet, destroy));
     assert_true(book_is_being_destroyed(destroy->droplet));
     book_move(&b, destroy, JOB_SUCCEEDED, JOB_TO_REPORT);
@@ -102,6 +102,27 @@ static void the_digest_tells_what_is_open_in_any_order(void **state)
     book_fini(&b);
 }
 
+static void what_the_journal_says_is_closed_is_so_for_lower_attempts_too(void **state)
+{
+    struct book b = {0};
+    struct job *job = add(&b, 1, 7, JOB_CREATE, JOB_CLOSED, JOB_TO_REPORT);
+
+    UNUSED(state);
+    job->attempt = 3;
+    assert_false(job_is_closed(job, 3));
+    job->durable_attempt = 2; /* the third is not written yet */
+    job->durable_state = JOB_ACCEPTED;
+    assert_true(job_is_closed(job, 1));
+    assert_false(job_is_closed(job, 2));
+    job->durable_attempt = 3;
+    assert_true(job_is_closed(job, 2));
+    assert_false(job_is_closed(job, 3));
+    job->durable_state = JOB_CLOSED;
+    assert_true(job_is_closed(job, 3));
+    assert_false(job_is_closed(job, 4));
+    book_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +130,7 @@ int main(void)
         cmocka_unit_test(an_acknowledged_end_is_kept_apart_from_what_is_open),
         cmocka_unit_test(a_droplet_with_a_mark_is_remembered_without_jobs),
         cmocka_unit_test(others_are_closed_only_when_that_is_durable),
+        cmocka_unit_test(what_the_journal_says_is_closed_is_so_for_lower_attempts_too),
         cmocka_unit_test(the_digest_tells_what_is_open_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
