@@ -146,24 +146,30 @@ void call_not_found(struct call *c)
 }
 
 /* Of our own troubles customers learn no more than that they may try again. */
+static const char *public_message(const struct error *err, const struct error_info *info)
+{
+    if (err->code == ERR_BUSY)
+        return "The service is busy at the moment. Try again soon.";
+    if (info->http_status < 500)
+        return err->message;
+    return info->retryable ? "The service is not available at the moment. Try again soon."
+                           : "Server was unable to give you a response.";
+}
+
 void call_fail(struct call *c, const struct error *err)
 {
     const struct error_info *info = error_info_get(err->code);
-    const char *message = err->message;
 
     if (err->code == ERR_NOT_FOUND) {
         call_not_found(c);
         return;
     }
-    if (info->http_status >= 500) {
+    if (info->http_status >= 500 || err->code == ERR_BUSY)
         log_write(info->retryable ? LOG_DEBUG : LOG_ERROR, "request failed",
                   (const struct log_field[]){F_STR("request_id", c->request_id),
                                              F_ERROR(err),
                                              {.kind = LOG_END}});
-        message = info->retryable ? "The service is not available at the moment. Try again soon."
-                                  : "Server was unable to give you a response.";
-    }
-    reply_error(c, info->http_status, info->api_id, message);
+    reply_error(c, info->http_status, info->api_id, public_message(err, info));
 }
 
 /* ---- pages ---- */
