@@ -250,6 +250,7 @@ static grpc_server *core_new(const struct rpc_server *s)
         ARG(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
         ARG(GRPC_ARG_ALLOW_REUSEPORT, 0), /* a second daemon on the same port is a mistake */
         ARG(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024),
+        ARG(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 20000), /* as long as clients wait (client.c) */
         ARG(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* halves the packets of a small message */
         /* Agrees with the clients' (client.c): they ping no more often than every 30 s. */
         ARG(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000),
