@@ -12,6 +12,7 @@
 #define TRANSACTION_DROPLETS 1024       /* in one transaction at most, and */
 #define TRANSACTION_BYTES    (4u << 20) /* so many bytes of params, or one request */
 #define LIMIT_TRIES          4
+#define NUMBER_TRIES         4
 
 static const char NOW[] = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 static const char INSERT_DROPLET[] =
@@ -325,9 +326,8 @@ static void put_back(const struct accept_env *env, struct accept_request *r)
     }
 }
 
-static int take_numbers(struct sql *db, const struct accept_env *env, struct accept_request *r)
+static int reserve_numbers(struct sql *db, const struct accept_env *env, struct accept_request *r)
 {
-    uint64_t droplets[ACCEPT_NAMES_MAX], events[ACCEPT_NAMES_MAX];
     const char *region = r->region->slug;
 
     int e = addresses_reserve(env->addresses, db, region, ADDRESS_PUBLIC, r->count, &r->err);
@@ -337,19 +337,45 @@ static int take_numbers(struct sql *db, const struct accept_env *env, struct acc
         e = ids_reserve(env->droplet_ids, db, r->count, &r->err);
     if (e >= 0)
         e = ids_reserve(env->event_ids, db, r->count, &r->err);
-    if (e >= 0)
-        e = ids_take(env->droplet_ids, r->count, droplets, &r->err);
+    return e;
+}
+
+/* ERR_BUSY: others that share the blocks were faster than the reservation. */
+static int take_reserved(const struct accept_env *env, struct accept_request *r)
+{
+    uint64_t droplets[ACCEPT_NAMES_MAX], events[ACCEPT_NAMES_MAX];
+    const char *region = r->region->slug;
+    bool whole = true;
+
+    int e = ids_take(env->droplet_ids, r->count, droplets, &r->err);
     if (e >= 0)
         e = ids_take(env->event_ids, r->count, events, &r->err);
     if (e < 0)
         return e;
     for (size_t k = 0; k < r->count; k++) {
-        r->droplets[k].id.v = droplets[k];
-        r->droplets[k].event.v = events[k];
-        r->droplets[k].public_ipv4 = addresses_take(env->addresses, region, ADDRESS_PUBLIC);
-        r->droplets[k].private_ipv4 = addresses_take(env->addresses, region, ADDRESS_PRIVATE);
+        struct accept_droplet *d = &r->droplets[k];
+        d->id.v = droplets[k];
+        d->event.v = events[k];
+        d->public_ipv4 = addresses_take(env->addresses, region, ADDRESS_PUBLIC);
+        d->private_ipv4 = addresses_take(env->addresses, region, ADDRESS_PRIVATE);
+        whole = whole && d->public_ipv4 != 0 && d->private_ipv4 != 0;
     }
-    return 0;
+    if (whole)
+        return 0;
+    put_back(env, r);
+    return error_set(&r->err, ERR_BUSY, "addresses were taken by others");
+}
+
+static int take_numbers(struct sql *db, const struct accept_env *env, struct accept_request *r)
+{
+    int e = ERR_BUSY;
+
+    for (int i = 0; i < NUMBER_TRIES && e == ERR_BUSY; i++) {
+        e = reserve_numbers(db, env, r);
+        if (e >= 0)
+            e = take_reserved(env, r);
+    }
+    return e;
 }
 
 /* ---- chunks ---- */
