@@ -78,6 +78,7 @@ json_t *describe_timeline(Harpoon__Admin__V1__TimelineEntry *const *entries, siz
     for (size_t i = 0; i < count; i++) {
         json_t *o = json_object();
         json_object_set_new(o, "at", describe_time(entries[i]->at_unix_ms));
+        json_object_set_new(o, "event_id", describe_id(entries[i]->event_id));
         json_object_set_new(o, "what", describe_text(entries[i]->what));
         json_object_set_new(o, "attempt", describe_id(entries[i]->attempt));
         json_object_set_new(o, "hypervisor_id", describe_id(entries[i]->hypervisor_id));
@@ -177,7 +178,7 @@ static const char *format_after(int64_t ms, char ret[24])
 
 void describe_print_timeline(Harpoon__Admin__V1__TimelineEntry *const *entries, size_t count)
 {
-    static const char *const headers[] = {"AT",          ">AFTER", "WHAT",   ">ATTEMPT",
+    static const char *const headers[] = {"AT",          ">AFTER", ">EVENT", "WHAT", ">ATTEMPT",
                                           ">HYPERVISOR", "ACTOR",  "DETAIL", NULL};
     struct table *t = table_new(headers);
     char at[32], after[24];
@@ -187,6 +188,7 @@ void describe_print_timeline(Harpoon__Admin__V1__TimelineEntry *const *entries, 
         int64_t ms = e->at_unix_ms - entries[0]->at_unix_ms;
         table_add(t, format_exact(e->at_unix_ms, at));
         table_add(t, format_after(ms > 0 ? ms : 0, after));
+        table_add_u64(t, e->event_id);
         table_add(t, e->what);
         table_add_u64(t, e->attempt);
         table_add_u64(t, e->hypervisor_id);

@@ -74,12 +74,9 @@ int session_call(struct session *s, const char *method, const ProtobufCMessage *
                  ProtobufCMessage **ret, struct error *err)
 {
     int64_t deadline_ms = mono_ms() + s->options->timeout_s * 1000;
-    int r = rpc_pool_call(s->pool, &harpoon__admin__v1__admin__descriptor, method, in, deadline_ms,
-                          NULL, ret, err);
 
-    if (r == ERR_UNAVAILABLE || r == ERR_DEADLINE)
-        return error_in(err, "%s", s->options->api);
-    return r;
+    return rpc_pool_call(s->pool, &harpoon__admin__v1__admin__descriptor, method, in, deadline_ms,
+                         NULL, ret, err);
 }
 
 void session_free_answer(ProtobufCMessage *answer)

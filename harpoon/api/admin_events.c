@@ -189,7 +189,7 @@ static int replay_all(struct admin_call *c, const Harpoon__Admin__V1__ReplayEven
         m->new_event_id = item->as.v;
         m->refused_because = item->refused;
         p->list[p->count++] = m;
-        if (item->as.v != 0)
+        if (r == 1)
             log_warn("operator replayed an event", F_EVENT(item->event.v),
                      F_U64("new_event_id", item->as.v), F_STR("reason", in->reason));
     }

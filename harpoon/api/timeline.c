@@ -108,13 +108,21 @@ static void add_log(struct timeline *t, const struct admin_log *l)
     entry->event_id = l->event.v;
 }
 
-/* By time; what has the same time stays as it was added. */
+static bool is_after(const Harpoon__Admin__V1__TimelineEntry *a,
+                     const Harpoon__Admin__V1__TimelineEntry *b)
+{
+    if (a->at_unix_ms != b->at_unix_ms)
+        return a->at_unix_ms > b->at_unix_ms;
+    return a->event_id == b->event_id && a->attempt > b->attempt;
+}
+
+/* By time, within a millisecond by attempt; else they stay as they were added. */
 static void sort(struct timeline *t)
 {
     for (size_t i = 1; i < t->entry_count; i++) {
         Harpoon__Admin__V1__TimelineEntry *entry = t->entries[i];
         size_t k = i;
-        for (; k > 0 && t->entries[k - 1]->at_unix_ms > entry->at_unix_ms; k--)
+        for (; k > 0 && is_after(t->entries[k - 1], entry); k--)
             t->entries[k] = t->entries[k - 1];
         t->entries[k] = entry;
     }

@@ -116,6 +116,6 @@ struct admin_replayed {
 };
 /* A failed create whose droplet is not deleted and of which nothing is left gets a new event of the
  * same type with new addresses, in one transaction with the droplet's row. Again: gives the same.
- * With `dry_run` only says what would be: `as` is 0. */
+ * With `dry_run` only says what would be: `as` is 0. 1: it was replayed now; 0: not. */
 int admin_replay(struct sql *db, const struct admin_replay_env *env, bool dry_run,
                  struct admin_replayed *item, struct error *err) MUST_CHECK;

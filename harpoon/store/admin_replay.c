@@ -268,7 +268,7 @@ static int replay(struct sql *db, struct replay *p, const struct event_record *o
     if (r != 1 && r != ERR_UNAVAILABLE) /* after a lost commit they may be in the row */
         put_back(p, region);
     free(p->params);
-    return r < 0 ? r : 0;
+    return r;
 }
 
 int admin_replay(struct sql *db, const struct admin_replay_env *env, bool dry_run,
