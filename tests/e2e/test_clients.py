@@ -1,17 +1,22 @@
 """Real API clients, unmodified: only the address and the token are ours."""
 import unittest
 
-from libcloud.compute.drivers.digitalocean import DigitalOcean_v2_NodeDriver
-from libcloud.compute.types import NodeState
+from libcloud.compute.providers import get_driver
+from libcloud.compute.types import NodeState, Provider
 
 from tests.support.servers import wait_until
 from tests.support.system import SystemTest
 
 
 def libcloud(system):
-    """Debian's libcloud; its connection is pointed at our address."""
+    """Debian's libcloud, pointed at our address. It drops the host and port given to its constructor without a word, so they
+    are set on its connection, and nothing is sent before that connection is known to end on this machine."""
     host, port = system.layout.api_http(1).split(":")
-    driver = DigitalOcean_v2_NodeDriver(system.layout.token, secure=False, host=host, port=int(port), api_version="v2")
+    driver = get_driver(Provider.DIGITAL_OCEAN)(system.layout.token)
+    driver.connection.host, driver.connection.port, driver.connection.secure = host, int(port), 0
+    driver.connection.connect()
+    if driver.connection.connection.host != f"http://{host}:{port}":
+        raise RuntimeError(f"libcloud would connect to {driver.connection.connection.host}")
     return driver
 
 

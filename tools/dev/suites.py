@@ -67,7 +67,7 @@ def _stories(folder):
     for story in sorted((ROOT / folder).glob("test_*.py")):
         print(f"--- {story.relative_to(ROOT)}", flush=True)
         module = ".".join(story.relative_to(ROOT).with_suffix("").parts)
-        subprocess.run(["/usr/bin/python3", "-m", "unittest", "-v", module], cwd=ROOT, check=True)
+        subprocess.run(["/usr/bin/python3", "-W", "ignore::ResourceWarning", "-m", "unittest", "-v", module], cwd=ROOT, check=True)
 
 
 SUITES = {  # name: (function, seconds it may take)
