@@ -29,7 +29,7 @@
  * is not used twice on one connection: frames of a closed channel may still be under way. */
 struct source {
     const char *queue;
-    char consumer_tag[24];
+    char consumer_tag[48];
     amqp_channel_t channel; /* 0: none is open */
     uint64_t opening;
     bool consuming;
@@ -67,6 +67,7 @@ struct amqp_consumer {
     bool was_connected;
     amqp_channel_t last_channel;
     uint64_t openings;
+    uint64_t consumes; /* begun so far */
     struct settlement_list taken;
     struct source *sources; /* as many as queues */
 };
@@ -266,7 +267,10 @@ static int begin_consuming(struct amqp_consumer *c, struct source *s, struct err
     int r = s->channel ? 0 : open_channel(c, s, err);
     if (r < 0)
         return r;
-    snprintf(s->consumer_tag, sizeof s->consumer_tag, "%" PRIu64, s->opening);
+    /* A name of its own each time: after a cancel the broker (3.10) goes on counting under the old
+     * one, misses messages that were never sent, and its channel dies looking for them. */
+    snprintf(s->consumer_tag, sizeof s->consumer_tag, "%" PRIu64 ".%" PRIu64, s->opening,
+             ++c->consumes);
     amqp_basic_consume(c->link.state, s->channel, amqp_cstring_bytes(s->queue),
                        amqp_cstring_bytes(s->consumer_tag), 0, 0, 0, amqp_empty_table);
     r = amqp_link_reply(&c->link, s->channel, err);
