@@ -31,7 +31,7 @@ struct forward {
     size_t again_count, again_room;
     int64_t again_mono_ms; /* when */
     struct backoff backoff;
-    bool reaches;
+    bool reaches, told_away;
     int64_t asked_mono_ms; /* the last answer or failure */
     char why[160];         /* it does not reach Harpoon */
 };
@@ -46,17 +46,19 @@ const char *forward_kind_name(enum forward_kind kind)
 
 static void note_outcome(struct forward *f, int r, const struct error *err)
 {
+    bool answers = r == 0 || r == ERR_INVALID || r == ERR_BUSY; /* it said so itself */
+
     pthread_mutex_lock(&f->lock);
-    bool before = f->reaches;
-    f->reaches = r == 0 || r == ERR_INVALID || r == ERR_BUSY; /* it said so itself */
-    bool after = f->reaches;
+    bool news = answers ? !f->reaches : !f->told_away;
+    f->reaches = answers;
+    f->told_away = !answers;
     f->asked_mono_ms = mono_ms();
-    snprintf(f->why, sizeof(f->why), "%.150s", after ? "" : err->message);
+    snprintf(f->why, sizeof(f->why), "%.150s", answers ? "" : err->message);
     pthread_mutex_unlock(&f->lock);
-    if (before && !after)
-        log_warn("harpoon does not answer", F_ERROR(err));
-    if (after && !before)
+    if (news && answers)
         log_info("harpoon answers");
+    if (news && !answers)
+        log_warn("harpoon does not answer", F_ERROR(err));
 }
 
 bool forward_reaches_harpoon(struct forward *f, char *why, size_t why_size)

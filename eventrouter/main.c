@@ -70,6 +70,7 @@ static int serve(const struct eventrouter_config *c, struct error *err)
     router_drain(&router);
     daemon_stop(daemon);
     router_stop(&router);
+    log_info("stopped");
     return r;
 }
 

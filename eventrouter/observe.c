@@ -22,7 +22,8 @@ struct replica {
     struct rpc_client *client;
     /* guarded by the observer's lock */
     bool busy;
-    bool reached;         /* the last call was answered: it knows what it was told */
+    bool reached; /* the last call was answered: it knows what it was told */
+    bool told_away;
     uint64_t told, knows; /* changes up to here: in the call under way, and answered */
 };
 
@@ -108,16 +109,17 @@ static void on_observed(void *ctx, const ProtobufCMessage *out, const struct err
     struct observer *o = p->observer;
 
     pthread_mutex_lock(&o->lock);
-    bool before = p->reached;
+    bool news = out ? !p->reached : !p->told_away;
     p->reached = out != NULL;
+    p->told_away = !out;
     p->knows = out ? p->told : 0; /* after a failure it may be another process: everything anew */
     if (!out)
         snprintf(o->why, sizeof(o->why), "%.40s: %.100s", p->address, err->message);
     pthread_mutex_unlock(&o->lock);
     metric_add(M_OBSERVES, 1, out ? "answered" : "failed", NULL);
-    if (before && !out)
+    if (news && !out)
         log_warn("scheduler does not answer", F_STR("address", p->address), F_ERROR(err));
-    if (!before && out)
+    if (news && out)
         log_info("scheduler answers", F_STR("address", p->address));
     pthread_mutex_lock(&o->lock);
     p->busy = false;
