@@ -22,8 +22,10 @@ static void send_attached(struct session *s, const Harpoon__Agent__V1__Attached 
 
     m.body_case = HARPOON__AGENT__V1__TO_AGENT__BODY_ATTACHED;
     m.attached = (Harpoon__Agent__V1__Attached *)attached;
-    if (session_send(s, &m, &err) < 0)
+    if (session_send(s, &m, &err) == ERR_BUSY) {
+        metric_add(M_LAGGING, 1, NULL);
         session_finish(s, "lagging", &err); /* without this one it can do nothing */
+    }
 }
 
 /* Nothing more is to come on this stream: go to `address`. */
