@@ -390,6 +390,8 @@ void hypervisor_take_probe(struct hypervisor *hv, struct probing *p)
     LESS(memory_mib);
     LESS(disk_gib);
 #undef LESS
+    if (p->asked & PROBE_SAMPLE)
+        hv->sample = p->sample;
     if (!(p->asked & PROBE_DOMAINS))
         return;
     free(hv->domains);

@@ -72,6 +72,7 @@ struct hypervisor {
     struct driver_domain *domains; /* as last listed */
     size_t domain_count;
     struct driver_capacity capacity; /* less the reserve */
+    struct driver_sample sample;     /* the last */
 };
 
 /* Before the loop runs. hypervisor_fini after it, and after a failed init too. */

@@ -22,7 +22,7 @@ enum {
     SPREAD_MAX_MS = 60000,
     SAMPLE_MS = 5000,      /* when the router does not say */
     LIST_EVERY_MS = 60000, /* events are hints, the list is the truth */
-    LATER_MS = 120000,     /* no word that Harpoon can be asked again: attach anew */
+    LATER_MS = 600000,     /* no word that Harpoon can be asked again: attach anew */
     LOGGED_ORPHANS = 20,
 };
 
@@ -331,7 +331,8 @@ static void on_attached(struct hypervisor *hv, const Harpoon__Agent__V1__Attache
 
 /* ---- samples ---- */
 
-static void send_sample(struct hypervisor *hv, const struct probing *p)
+/* Also what the router knows us alive by: what cannot be measured is said as it last was. */
+static void send_sample(struct hypervisor *hv)
 {
     Harpoon__Agent__V1__Sample sample = HARPOON__AGENT__V1__SAMPLE__INIT;
     Harpoon__Agent__V1__Capacity capacity = HARPOON__AGENT__V1__CAPACITY__INIT;
@@ -342,11 +343,11 @@ static void send_sample(struct hypervisor *hv, const struct probing *p)
     capacity.memory_mib = hv->capacity.memory_mib;
     capacity.disk_gib = hv->capacity.disk_gib;
     sample.at_unix_ms = unix_ms();
-    sample.cpu_permille = p->sample.cpu_permille;
-    sample.steal_permille = p->sample.steal_permille;
-    sample.iowait_permille = p->sample.iowait_permille;
-    sample.memory_pressure_permille = p->sample.memory_pressure_permille;
-    sample.network_bytes_per_s = p->sample.network_bytes_per_s;
+    sample.cpu_permille = hv->sample.cpu_permille;
+    sample.steal_permille = hv->sample.steal_permille;
+    sample.iowait_permille = hv->sample.iowait_permille;
+    sample.memory_pressure_permille = hv->sample.memory_pressure_permille;
+    sample.network_bytes_per_s = hv->sample.network_bytes_per_s;
     sample.creates_in_flight = hypervisor_creates_in_flight(hv);
     sample.domains = (uint32_t)hv->domain_count;
     sample.capacity = &capacity;
@@ -358,16 +359,15 @@ static void send_sample(struct hypervisor *hv, const struct probing *p)
 
 static void on_sampled(struct hypervisor *hv, struct probing *p)
 {
-    if (!session_is_attached(hv))
-        return;
     if (p->error.code != 0) {
         log_debug("no sample", F_HYPERVISOR(hv->id.v), F_ERROR(&p->error));
-        return;
+    } else {
+        if (p->asked & PROBE_DOMAINS)
+            hv->session.listed_ms = loop_now_ms(loop_of(hv));
+        hypervisor_take_probe(hv, p);
     }
-    if (p->asked & PROBE_DOMAINS)
-        hv->session.listed_ms = loop_now_ms(loop_of(hv));
-    hypervisor_take_probe(hv, p);
-    send_sample(hv, p);
+    if (session_is_attached(hv))
+        send_sample(hv);
 }
 
 static void on_sampler(struct loop_timer *t)
@@ -376,9 +376,9 @@ static void on_sampler(struct loop_timer *t)
     bool list = loop_now_ms(loop_of(hv)) - hv->session.listed_ms > LIST_EVERY_MS;
 
     sample_in(hv, jitter_ms(hv->session.sample_interval_ms, 10));
-    /* Busy with another question: the next one comes soon enough. */
-    (void)probe_ask(hv->agent->probe, hv, &hv->probing, hv->id,
-                    PROBE_SAMPLE | (list ? PROBE_DOMAINS : 0), on_sampled);
+    if (!probe_ask(hv->agent->probe, hv, &hv->probing, hv->id,
+                   PROBE_SAMPLE | (list ? PROBE_DOMAINS : 0), on_sampled))
+        send_sample(hv); /* the driver takes its time */
 }
 
 /* ---- what the link brings ---- */

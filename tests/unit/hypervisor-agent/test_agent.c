@@ -172,9 +172,11 @@ static void a_lower_attempt_than_one_seen_is_refused(void **state)
 
 static void what_is_not_for_this_agent_is_refused(void **state)
 {
-    struct fixture *f = started(state);
+    struct fixture *f = *state;
     struct job_given job = create(1, 10, 1);
 
+    f->agent.config.max_jobs = 1;
+    started(state);
     job.installation = "11111111-2222-4333-8444-555555555555";
     struct answered a = router_deliver(f->router, job);
     assert_int_equal(a.outcome, REFUSED);
@@ -183,7 +185,6 @@ static void what_is_not_for_this_agent_is_refused(void **state)
     assert_int_equal(router_deliver(f->router, create(1, 10, 1)).outcome, ACCEPTED);
     a = router_deliver(f->router, create(1, 11, 2)); /* an event is of one droplet */
     assert_string_equal(a.reason, "invalid_job");
-    f->agent.config.max_jobs = 1;
     a = router_deliver(f->router, create(2, 20, 1));
     assert_int_equal(a.outcome, REFUSED);
     assert_string_equal(a.reason, "busy");
