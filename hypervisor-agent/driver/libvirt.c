@@ -1,6 +1,8 @@
 /* The libvirt driver: one host's domains, through any URI (qemu:///system, qemu:///session,
  * qemu:///embed?root=FOLDER, test:///default). Its threads: the event loop and the keeper of
- * libvirt_connection.h, the workers of task_pool.h, and a housekeeper of its own. */
+ * libvirt_connection.h, the workers of task_pool.h, and a housekeeper of its own. The process must
+ * ignore SIGPIPE, as daemon_block_signals() sees to: libvirt writes to sockets a daemon has left.
+ */
 #include "hypervisor-agent/driver/driver.h"
 
 #include "hypervisor-agent/driver/droplet_files.h"

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <libvirt/libvirt.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -424,6 +425,8 @@ static int run_word(const char *word)
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE,
+           SIG_IGN); /* as every daemon does: libvirt writes to sockets that may be closed */
     if (argc != 6) {
         fprintf(stderr, "driver_vm story|create|mend|daemon IMAGE SHA256 STATE ROOT\n");
         return 2;
