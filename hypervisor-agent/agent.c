@@ -63,8 +63,12 @@ void agent_prune(struct agent *a)
 static void on_prune_timer(struct loop_timer *t)
 {
     struct agent *a = OWNER_OF(t, struct agent, prune_timer);
+    struct journal_stats stats;
 
     prune(a);
+    journal_stats_get(a->journal, &stats);
+    if (!stats.healthy) /* nothing is taken until something has been written */
+        save_row(&a->hypervisors[0]);
     loop_timer_set(a->loop, t, loop_now_ms(a->loop) + PRUNE_MS);
 }
 

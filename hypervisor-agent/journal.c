@@ -17,6 +17,7 @@ enum {
     MAX_BATCH = 512, /* writes a transaction */
     SPACING_MS = 2,
     PATH_BYTES = 4096,
+    BUSY_MS = 1000, /* a person writes to it with another program */
 };
 
 struct journal {
@@ -67,7 +68,7 @@ static int open_database(const char *path, int flags, sqlite3 **ret, struct erro
         sqlite3_close(db);
         return r;
     }
-    sqlite3_busy_timeout(db, 5000); /* a person who looks into it with another program */
+    sqlite3_busy_timeout(db, BUSY_MS);
     *ret = db;
     return 0;
 }

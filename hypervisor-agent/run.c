@@ -61,7 +61,7 @@ static void op_report(const struct op *op)
 
     metric_add(M_OPERATIONS, 1, action, result, NULL);
     metric_observe(M_OPERATION_DURATION, (double)took / 1000, action, NULL);
-    if (op->task.result == DRIVER_DONE)
+    if (op->task.result == DRIVER_DONE || op->hv->agent->stopping)
         return;
     log_warn("a driver operation did not succeed", F_HYPERVISOR(op->hv->id.v),
              F_EVENT(op->message->event_id), F_ATTEMPT(op->message->attempt),

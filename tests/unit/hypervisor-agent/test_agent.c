@@ -4,6 +4,7 @@
 #include "lib/clock.h"
 #include "router.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -574,6 +575,39 @@ static void a_damaged_journal_keeps_the_agent_from_starting(void **state)
     agent_setup_fini(&f->agent.setup);
 }
 
+static void what_cannot_be_written_is_not_acknowledged(void **state)
+{
+    struct fixture *f = started(state);
+    struct daemon_check checks[AGENT_CHECKS];
+    struct answered a;
+    char why[200];
+    sqlite3 *db = NULL;
+
+    agent_checks(f->agent.agent, checks);
+    router_run(f->router, create(1, 10, 1));
+    assert_true(checks[0].ready(checks[0].ctx, why, sizeof why));
+    assert_int_equal(sqlite3_open(folder_path(f->agent.folder, "state/journal.db"), &db),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    a = router_deliver(f->router, create(2, 20, 1));
+    assert_int_equal(a.outcome, REFUSED);
+    assert_false(a.closed);
+    assert_string_equal(a.reason, "journal_unavailable");
+    assert_false(checks[0].ready(checks[0].ctx, why, sizeof why));
+    router_say_start(f->router, 2, 1);
+    assert_int_equal(router_deliver(f->router, create(3, 30, 1)).outcome, REFUSED);
+    assert_int_equal(agent_lines(&f->agent, ""), 1);
+    assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    do
+        a = router_deliver(f->router, create(2, 20, 1));
+    while (a.outcome != ACCEPTED);
+    router_say_start(f->router, 2, 1);
+    router_store(f->router, 2, SUCCEEDED);
+    assert_true(checks[0].ready(checks[0].ctx, why, sizeof why));
+    assert_true(checks[1].ready(checks[1].ctx, why, sizeof why));
+}
+
 static void what_ended_long_ago_is_forgotten_but_not_that_it_was_destroyed(void **state)
 {
     struct fixture *f = *state;
@@ -624,6 +658,7 @@ int main(void)
         TEST(redirects_in_a_circle_end),
         TEST(the_second_router_is_taken_when_the_first_is_gone),
         TEST(a_damaged_journal_keeps_the_agent_from_starting),
+        TEST(what_cannot_be_written_is_not_acknowledged),
         TEST(what_ended_long_ago_is_forgotten_but_not_that_it_was_destroyed),
     };
     return cmocka_run_group_tests(tests, router_group_setup, router_group_teardown);
