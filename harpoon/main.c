@@ -5,6 +5,7 @@
 #include "harpoon/worker/worker.h"
 #include "lib/daemon.h"
 #include "lib/log.h"
+#include "lib/rpc/rpc.h"
 #include "lib/sql/sql.h"
 
 #include <stdio.h>
@@ -60,6 +61,7 @@ static int run_worker(const struct harpoon_config *config)
     struct error err;
 
     metrics_init(worker_metrics, worker_metrics_count);
+    rpc_library_init();
     if (worker_start(config, &worker, &err) < 0)
         return fail(&err);
     if (serve_admin(config, checks, worker_checks(worker, checks), &daemon, &err) < 0) {
@@ -73,6 +75,7 @@ static int run_worker(const struct harpoon_config *config)
         daemon_set_stopping(daemon);
     daemon_stop(daemon); /* asks the worker what it shows, so it goes first */
     worker_stop(worker);
+    rpc_library_fini();
     return EXIT_SUCCESS;
 }
 

@@ -314,7 +314,6 @@ int worker_start(const struct harpoon_config *config, struct worker **ret, struc
 
     if (w == NULL)
         return error_set(err, ERR_INTERNAL, "out of memory");
-    rpc_library_init();
     w->config = config;
     init_lock(w);
     int r = read_config(w, err);
@@ -338,6 +337,11 @@ int worker_start(const struct harpoon_config *config, struct worker **ret, struc
     metrics_on_scrape(on_scrape, w);
     *ret = w;
     return 0;
+}
+
+int worker_port(const struct worker *w)
+{
+    return service_port(w->service);
 }
 
 /* Calls in progress are answered by the stores, batches in hand are finished with the peers: so
@@ -365,6 +369,5 @@ struct worker *worker_stop(struct worker *w)
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
     free(w);
-    rpc_library_fini();
     return NULL;
 }

@@ -13,12 +13,15 @@
 struct worker;
 
 /* Connects in the background: returns when its threads run and it listens. `config` is borrowed
- * until worker_stop. The metrics table must be worker_metrics (metrics_init before this). */
+ * until worker_stop. Before it: metrics_init with worker_metrics, sql_library_init and
+ * rpc_library_init. */
 int worker_start(const struct harpoon_config *config, struct worker **ret,
                  struct error *err) MUST_CHECK;
 /* Stops taking, finishes what it holds (bounded), answers what was asked. NULL is fine; gives NULL.
  */
 struct worker *worker_stop(struct worker *w);
+
+int worker_port(const struct worker *w); /* it listens on: of use when `listen` ends in ":0" */
 
 /* The rows of /readyz (mysql, amqp, schedulers, routers), valid until worker_stop; returns how many
  * were put into `ret` (at most WORKER_CHECKS). */
