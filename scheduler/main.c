@@ -128,7 +128,7 @@ static int start_daemon(struct process *p, struct error *err)
     };
 
     p->gauges = (struct scheduler_gauges){&p->scheduler.regions, p->scheduler.flusher};
-    scheduler_metrics_init(&p->gauges);
+    scheduler_gauges_init(&p->gauges);
     if (!p->config->admin_listen)
         return 0;
     return daemon_start(p->config->admin_listen, checks, ARRAY_LEN(checks), &p->daemon, err);
@@ -177,6 +177,7 @@ static int serve(const struct scheduler_config *config, struct error *err)
     if (r < 0)
         return r;
     daemon_block_signals();
+    scheduler_metrics_init();
     sql_library_init();
     rpc_library_init();
     p.scheduler.address = config->advertise ? config->advertise : config->listen;

@@ -127,8 +127,12 @@ static void on_scrape(void *ctx)
         set_region_gauges(&g->regions->list[i]);
 }
 
-void scheduler_metrics_init(struct scheduler_gauges *gauges)
+void scheduler_metrics_init(void)
 {
     metrics_init(defs, ARRAY_LEN(defs));
+}
+
+void scheduler_gauges_init(struct scheduler_gauges *gauges)
+{
     metrics_on_scrape(on_scrape, gauges);
 }

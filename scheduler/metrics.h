@@ -37,5 +37,7 @@ struct scheduler_gauges {
     struct flusher *flusher;
 };
 
-/* Registers the table and the gauges; once. */
-void scheduler_metrics_init(struct scheduler_gauges *gauges);
+/* Registers the table; once, before any thread. */
+void scheduler_metrics_init(void);
+/* Registers the gauges; once, before the admin port. */
+void scheduler_gauges_init(struct scheduler_gauges *gauges);

@@ -107,6 +107,9 @@ class Replica:
         self.process.send_signal(sig)
         if sig in (signal.SIGKILL, signal.SIGTERM):
             self.process.wait(20)
+        if sig == signal.SIGSTOP:  # it runs on until one of its threads has seen the signal
+            stat = Path(f"/proc/{self.process.pid}/stat")
+            wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", 10, "stopped")
 
     def stop(self):
         if self.process and self.process.poll() is None:
