@@ -68,6 +68,16 @@ class RealVm(SystemTest):
         self.system.wait_quiet(120)
         self.assertEqual(self.left_behind(droplet, uuid), [])
 
+    def test_down_leaves_no_machine_running(self):
+        droplet = self.api.create("real-2", image="harpoon-tiny", size="s-1vcpu-512mb-10gb").json["droplet"]["id"]
+        self.api.wait_status([droplet], timeout_s=120)
+        folder = str(self.system.folder)
+        ours = [p for p in Path("/proc").glob("[0-9]*/cmdline") if self.mentions(p, folder)]
+        self.assertTrue(any(b"qemu" in p.read_bytes() for p in ours), "no machine runs: the story would prove nothing")
+        self.system.cluster.down()
+        left = [p.parent.name for p in Path("/proc").glob("[0-9]*/cmdline") if self.mentions(p, folder)]
+        self.assertEqual(left, [])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -39,6 +39,16 @@ class System:
         if error[0] is not None:
             self.keep_logs()
         self.cluster.down()
+        self.check_logs()
+
+    def check_logs(self):
+        """No daemon may have been caught by a sanitizer."""
+        for path in (self.folder / "logs").glob("*.log"):
+            text = path.read_text(errors="replace")
+            for word in ("Sanitizer", "runtime error:"):
+                if word in text:
+                    self.keep_logs()
+                    raise AssertionError(f"{path.name}: {text[max(0, text.index(word) - 100):][:3000]}")
 
     def keep_logs(self):
         """Copies the logs aside for whoever looks at a failure."""

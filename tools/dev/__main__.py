@@ -119,7 +119,8 @@ def _dispatch(args):
     elif command == "down":
         cluster.down()
         if args.wipe:
-            subprocess.run(["rm", "-rf", "--", str(layout.run)], check=True)
+            subprocess.run(["rm", "-rf", "--", str(layout.run),
+                            *(layout.short_folder(f"libvirt-{region}") for region in layout.regions)], check=True)
         print("nothing of it runs any more")
     elif command == "logs":
         path = cluster.log_path(args.name)

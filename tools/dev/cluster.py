@@ -121,7 +121,7 @@ class Cluster:
         if options["driver"] == "sim":
             return command + ["--sim-shape", options["sim_shape"], "--latency-ms", str(options["latency_ms"]),
                               "--sim-ledger", str(at.run / "sim-ledger.log")]
-        return command + ["--libvirt-uri", f"qemu:///embed?root={at.run}/libvirt-{region}"]
+        return command + ["--libvirt-uri", f"qemu:///embed?root={at.short_folder(f'libvirt-{region}')}"]
 
     # ---- preparing ----
     def prepare(self, images=()):

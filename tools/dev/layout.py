@@ -1,6 +1,8 @@
 """Where everything of one running Harpoon lives: folders, ports, names. Values only; starts nothing."""
+import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +106,13 @@ class Layout:
         return first, first + self.hypervisors - 1
 
     # files
+    def short_folder(self, name, most=50):
+        """A folder of the run's; elsewhere when its path is too long for the sockets that are to be in it."""
+        path = str(self.run / name)
+        if len(path) > most:
+            path = f"{tempfile.gettempdir()}/harpoon-{hashlib.sha256(path.encode()).hexdigest()[:16]}"
+        return path
+
     def secret(self, name):
         return self.run / "secrets" / name
 

@@ -7,12 +7,14 @@ import time
 from tools.dev.build import build
 from tools.dev.layout import ROOT, Layout
 
-SANITIZED = "-Db_sanitize=address,undefined"
+# Everything with real processes runs on the build that looks for memory errors and undefined behaviour.
+SANITIZED = ("build-asan", ["-Db_sanitize=address,undefined"])
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 
 
-def _meson_test(folder, setup, suites, wrapper=(), env=None):
+def _meson_test(folder, setup, suites, wrapper=(), env=None, targets=()):
     layout = Layout(build=ROOT / folder)
-    build(layout, setup=setup)
+    build(layout, setup=setup, targets=targets)
     command = [*wrapper, "meson", "test", "-C", str(layout.build), "--no-rebuild", "--print-errorlogs", "--num-processes", "2"]
     for suite in suites:
         command += ["--suite", suite]
@@ -21,19 +23,18 @@ def _meson_test(folder, setup, suites, wrapper=(), env=None):
 
 def unit():
     """Every module by itself, under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    _meson_test("build-asan", [SANITIZED, "-Db_lundef=false"], ["unit"],
-                env={"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"})
+    _meson_test(*SANITIZED, ["unit"], env=SANITIZER_OPTIONS)
 
 
 def threads():
     """The modules with threads of their own, under ThreadSanitizer."""
-    _meson_test("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false"], ["unit"], wrapper=["setarch", "-R"],
+    _meson_test("build-tsan", ["-Db_sanitize=thread"], ["unit"], wrapper=["setarch", "-R"],
                 env={"TSAN_OPTIONS": "halt_on_error=1:ignore_noninstrumented_modules=1"})
 
 
 def servers():
     """lib/sql, lib/amqp and the stores against a real MariaDB and RabbitMQ."""
-    _meson_test("build-asan", [SANITIZED, "-Db_lundef=false"], ["servers"])
+    _meson_test(*SANITIZED, ["servers"], env=SANITIZER_OPTIONS)
 
 
 def model():
@@ -43,7 +44,7 @@ def model():
 
 def simulation():
     """Thousands of seeds of the pure core under loss, duplication, crashes and partitions."""
-    _meson_test("build", [], ["simulation"])
+    _meson_test("build", [], ["simulation"], targets=["tests/simulation/simulation"])
 
 
 def style():
@@ -59,15 +60,19 @@ def e2e():
 
 def vm():
     """A Droplet that boots under QEMU and says on its console who it is."""
+    _meson_test(*SANITIZED, ["vm"], env=SANITIZER_OPTIONS)
     _stories("tests/real_vm")
 
 
 def _stories(folder):
-    build(Layout())
+    layout = Layout(build=ROOT / SANITIZED[0])
+    build(layout, setup=SANITIZED[1])
+    env = {**os.environ, **SANITIZER_OPTIONS, "HARPOON_BUILD_FOLDER": str(layout.build)}
     for story in sorted((ROOT / folder).glob("test_*.py")):
         print(f"--- {story.relative_to(ROOT)}", flush=True)
         module = ".".join(story.relative_to(ROOT).with_suffix("").parts)
-        subprocess.run(["/usr/bin/python3", "-W", "ignore::ResourceWarning", "-m", "unittest", "-v", module], cwd=ROOT, check=True)
+        subprocess.run(["/usr/bin/python3", "-W", "ignore::ResourceWarning", "-m", "unittest", "-v", module], cwd=ROOT, check=True,
+                       env=env)
 
 
 SUITES = {  # name: (function, seconds it may take)
