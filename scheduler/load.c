@@ -11,6 +11,7 @@ struct filling {
     struct fleet *fleet;
     struct claim last; /* the last of its page */
     hypervisor_id last_hypervisor;
+    size_t lost; /* hypervisors that claims name and that have no row */
 };
 
 static void on_hypervisor(void *ctx, const struct hypervisor *h)
@@ -28,8 +29,9 @@ static void on_claim(void *ctx, const struct claim *claim)
     if (fleet_find(load->fleet, claim->hypervisor) == FLEET_NONE) {
         /* Rows of hypervisors are never deleted, so this was a human. Keep the claim. */
         struct hypervisor lost = {.id = claim->hypervisor, .status = HYPERVISOR_DRAINED};
-        log_error("claim on a hypervisor that has no row", F_REGION(load->region),
-                  F_EVENT(claim->event.v), F_HYPERVISOR(claim->hypervisor.v));
+        if (load->lost++ == 0)
+            log_error("claim on a hypervisor that has no row", F_REGION(load->region),
+                      F_EVENT(claim->event.v), F_HYPERVISOR(claim->hypervisor.v));
         fleet_add(load->fleet, &lost);
     }
     fleet_load_claim(load->fleet, claim);
@@ -60,6 +62,8 @@ int load_fleet(struct sql *db, const char *region, uint32_t max_creates,
     }
     if (r < 0)
         return r;
+    if (load.lost > 1)
+        log_error("more hypervisors have no row", F_REGION(region), F_U64("count", load.lost));
     *ret = fleet;
     fleet = NULL;
     return 0;
