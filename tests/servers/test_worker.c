@@ -415,6 +415,11 @@ static void what_is_past_its_deadline_is_not_begun(void **unused)
 
 /* ---- destroys ---- */
 
+static bool is_reported(void *event)
+{
+    return report(*(uint64_t *)event, 1, SUCCEEDED, &journal) == REPLY(STORED);
+}
+
 static void a_destroy_releases_every_claim_before_its_end_is_stored(void **unused)
 {
     UNUSED(unused);
@@ -430,8 +435,8 @@ static void a_destroy_releases_every_claim_before_its_end_is_stored(void **unuse
     assert_int_equal(report(100, 1, SUCCEEDED, &journal), REPLY(WAIT));
     assert_int_equal(read_event(100).state, EVENT_DISPATCHED);
     scheduler_start(certificates_role(certificates, "scheduler"));
-    while (report(100, 1, SUCCEEDED, &journal) == REPLY(WAIT)) /* the channel backs off */
-        clock_pause_ms(50);
+    uint64_t id = 100;
+    wait_until(is_reported, &id, "the report is stored"); /* the channel backs off */
     assert_true(scheduler_released(0, 0, 50) >= 1);
     struct event row = read_event(100);
     assert_int_equal(row.state, EVENT_SUCCEEDED);
@@ -473,8 +478,9 @@ static void fence(void)
         FENCED);
 }
 
-static bool is_succeeded(void *event)
+static bool is_ended_by(void *event)
 {
+    do_event(*(uint64_t *)event);
     return read_event(*(uint64_t *)event).state == EVENT_SUCCEEDED;
 }
 
@@ -484,8 +490,7 @@ static void a_destroy_of_a_fenced_hypervisor_ends_without_its_agent(void **unuse
     uint64_t id = 100;
     accept_destroy(50, 100, FENCED);
     fence();
-    while (!is_succeeded(&id)) /* the worker looks for fences once a second */
-        do_event(100);
+    wait_until(is_ended_by, &id, "the worker has seen the fence");
     struct event row = read_event(100);
     assert_int_equal(row.reason, REASON_FENCED);
     assert_true(row.droplet_gone);
@@ -649,6 +654,14 @@ static void while_all_routers_are_away_messages_are_held(void **unused)
     wait_until(is_taking, NULL, "the queue is taken from again");
 }
 
+static bool is_connected(void *unused)
+{
+    struct error err;
+
+    UNUSED(unused);
+    return sql_connect(db, &err) == 0;
+}
+
 static void while_the_database_is_away_messages_are_held(void **unused)
 {
     UNUSED(unused);
@@ -663,9 +676,7 @@ static void while_the_database_is_away_messages_are_held(void **unused)
     server_do("start", NULL, NULL, NULL);
     wait_acked(tag);
     wait_until(is_taking, NULL, "the queue is taken from again");
-    struct error err;
-    while (sql_connect(db, &err) < 0) /* our own connection backs off too */
-        clock_pause_ms(50);
+    wait_until(is_connected, NULL, "our own connection is back");
     assert_int_equal(read_event(100).state, EVENT_DISPATCHED);
     assert_int_equal(router_begun(100, 1, &journal), 1);
 }
