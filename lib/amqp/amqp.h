@@ -74,7 +74,8 @@ struct amqp_stats {
 };
 
 int amqp_publisher_start(const struct amqp_publisher_options *options, struct amqp_publisher **ret,
-                         struct error *err) MUST_CHECK; /* connects in the background */
+                         struct error *err) MUST_CHECK; /* connects in the background; *ret is set
+                                                           before the first callback */
 /* Any thread, never blocks. ERR_BUSY: queue full. ERR_UNAVAILABLE: not connected, or the broker has
  * raised an alarm (nothing is kept for later). ERR_TOO_LARGE: beyond AMQP_BODY_MAX. The message
  * carries its time as the timestamp property and, in ms, in the header timestamp_in_ms; its
@@ -108,7 +109,8 @@ struct amqp_consumer_options {
     amqp_notice_fn on_notice; /* with the same ctx; may be NULL */
 };
 int amqp_consumer_start(const struct amqp_consumer_options *options, struct amqp_consumer **ret,
-                        struct error *err) MUST_CHECK; /* connects in the background */
+                        struct error *err) MUST_CHECK; /* connects in the background; *ret is set
+                                                          before the first callback */
 /* Any thread; done by the consumer's thread soon. Never waits. */
 void amqp_consumer_ack(struct amqp_consumer *c, uint64_t tag);
 void amqp_consumer_reject(struct amqp_consumer *c, uint64_t tag); /* to the dead letter queue */

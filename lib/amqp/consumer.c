@@ -563,13 +563,14 @@ int amqp_consumer_start(const struct amqp_consumer_options *options, struct amqp
         consumer_free(c);
         return error_set(err, ERR_INTERNAL, "consumer: out of memory or files");
     }
+    *ret = c; /* the first callback may want it */
     int failed = pthread_create(&c->thread, NULL, run, c);
     if (failed) {
+        *ret = NULL;
         consumer_free(c);
         return error_set(err, ERR_INTERNAL, "consumer: thread: %s", strerror(failed));
     }
     pthread_setname_np(c->thread, "amqp consumer");
-    *ret = c;
     return 0;
 }
 

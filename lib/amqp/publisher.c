@@ -492,13 +492,14 @@ int amqp_publisher_start(const struct amqp_publisher_options *options, struct am
         publisher_free(p);
         return error_set(err, ERR_INTERNAL, "publisher: out of memory or files");
     }
+    *ret = p; /* the first callback may want it */
     int failed = pthread_create(&p->thread, NULL, run, p);
     if (failed) {
+        *ret = NULL;
         publisher_free(p);
         return error_set(err, ERR_INTERNAL, "publisher: thread: %s", strerror(failed));
     }
     pthread_setname_np(p->thread, "amqp publisher");
-    *ret = p;
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* tests/model/event.pml: how an event travels (docs/protocol), for one droplet and in small: its
+/* tests/model/event.pml: how an event travels (docs/protocol.md), for one droplet and in small: its
  * create, then perhaps its destroy or cleanup; two workers, one scheduler, two hypervisors with room
  * for one such VM each. README.md says what is in the model and what is not.
  *

@@ -240,9 +240,7 @@ struct receiver *receiver_open(const char *const *names, size_t count, bool hold
         .on_message = on_message,
         .ctx = r,
     };
-    pthread_mutex_lock(&r->lock); /* no delivery before r->consumer is known */
     assert_int_equal(amqp_consumer_start(&options, &r->consumer, &err), 0);
-    pthread_mutex_unlock(&r->lock);
     return r;
 }
 
