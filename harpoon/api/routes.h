@@ -16,11 +16,23 @@ enum route_flags {
     ROUTE_BODY = 4,   /* its body is a JSON object, parsed before the handler runs */
 };
 
+/* What the OpenAPI document tells of a row; fields and types are written as openapi.h says. */
+struct route_words {
+    const char *summary;
+    const char *group;
+    int status;          /* of success */
+    const char *answer;  /* the fields of its object; NULL: no body */
+    const char *query;   /* names of parameters; "page" stands for page and per_page, and adds links
+                            and meta to the answer. NULL: none */
+    const char *request; /* name of the body's schema, of ROUTE_BODY only */
+};
+
 struct route {
     const char *method;
     const char *pattern; /* "/v2/droplets/{id}": also its name in metrics */
     void (*handler)(struct call *c);
     unsigned flags;
+    struct route_words words;
 };
 
 extern const struct route routes[];

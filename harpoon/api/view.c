@@ -256,6 +256,32 @@ json_t *view_account(const struct account *a)
                      "team", "uuid", a->uuid, "name", view_text(a->name));
 }
 
+json_t *view_tag(const struct tag *t)
+{
+    json_int_t n = (json_int_t)t->droplets;
+
+    return json_pack("{s:s, s:{s:I, s:{s:I}, s:{s:i}, s:{s:i}, s:{s:i}, s:{s:i}}}", "name", t->name,
+                     "resources", "count", n, "droplets", "count", n, "images", "count", 0,
+                     "volumes", "count", 0, "volume_snapshots", "count", 0, "databases", "count",
+                     0);
+}
+
+json_t *view_backup_policy(const struct droplet_record *d)
+{
+    json_t *features = view_features(d), *feature;
+    bool enabled = false;
+    size_t i;
+
+    json_array_foreach(features, i, feature)
+    {
+        const char *name = json_string_value(feature);
+        enabled = enabled || (name != NULL && strcmp(name, "backups") == 0);
+    }
+    json_decref(features);
+    return json_pack("{s:I, s:b, s:n, s:n}", "droplet_id", (json_int_t)d->id.v, "backup_enabled",
+                     (int)enabled, "backup_policy", "next_backup_window");
+}
+
 char *view_format_body(const struct droplet_features *f)
 {
     json_t *features = json_array();

@@ -6,6 +6,7 @@
 #include "harpoon/store/catalog.h"
 #include "harpoon/store/droplets.h"
 #include "harpoon/store/keys.h"
+#include "harpoon/store/tags.h"
 #include "harpoon/store/tokens.h"
 
 #include <jansson.h>
@@ -39,6 +40,9 @@ json_t *view_droplet(const struct view *v, const struct droplet_record *d);
 json_t *view_action(const struct view *v, const struct action_record *a);
 json_t *view_key(const struct ssh_key *k);
 json_t *view_account(const struct account *a);
+json_t *view_tag(const struct tag *t);
+/* Whether backups were asked for; no plan is kept for them. */
+json_t *view_backup_policy(const struct droplet_record *d);
 
 /* What droplets.body holds beside the columns: {"features": […]}. The caller frees; NULL: no
  * memory. */

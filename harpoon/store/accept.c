@@ -3,6 +3,7 @@
 #include "harpoon/droplet.h"
 #include "harpoon/event.h"
 #include "harpoon/store/accept_params.h"
+#include "harpoon/store/accept_tags.h"
 #include "lib/sql/sql.h"
 
 #include <inttypes.h>
@@ -20,9 +21,6 @@ static const char INSERT_DROPLET[] =
     " disk_gib, status, event_id, ipv4, private_ipv4, created_at, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 #define DROPLET_COLUMNS 15
-static const char INSERT_TAG[] =
-    "INSERT INTO droplet_tags (account_id, tag, droplet_id) VALUES (?, ?, ?)";
-#define TAG_COLUMNS 3
 static const char INSERT_EVENT[] =
     "INSERT INTO events (id, droplet_id, account_id, type, region, state, attempt, check_at,"
     " deadline, created_at, params) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -124,9 +122,9 @@ static size_t fill_rows(const struct chunk *c, struct sql_value *droplets, struc
             droplet_row(r, d, droplets + n * DROPLET_COLUMNS);
             event_row(r, d, events + n * EVENT_COLUMNS);
             for (size_t j = 0; j < r->tag_count; j++, t++) {
-                tags[t * TAG_COLUMNS] = SQL_U(r->account.v);
-                tags[t * TAG_COLUMNS + 1] = SQL_T(r->tags[j]);
-                tags[t * TAG_COLUMNS + 2] = SQL_U(d->id.v);
+                tags[t * ACCEPT_TAG_COLUMNS] = SQL_U(r->account.v);
+                tags[t * ACCEPT_TAG_COLUMNS + 1] = SQL_T(r->tags[j]);
+                tags[t * ACCEPT_TAG_COLUMNS + 2] = SQL_U(d->id.v);
             }
         }
     }
@@ -136,7 +134,7 @@ static size_t fill_rows(const struct chunk *c, struct sql_value *droplets, struc
 
 static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
 {
-    size_t columns = c->droplets * (DROPLET_COLUMNS + EVENT_COLUMNS) + c->tags * TAG_COLUMNS;
+    size_t columns = c->droplets * (DROPLET_COLUMNS + EVENT_COLUMNS) + c->tags * ACCEPT_TAG_COLUMNS;
     struct sql_value *values = malloc(columns * sizeof *values);
     size_t tags = 0;
 
@@ -147,7 +145,7 @@ static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
     size_t n = fill_rows(c, values, events, tag_values, &tags);
     int64_t r = sql_exec_array(db, INSERT_DROPLET, values, DROPLET_COLUMNS, n, err);
     if (r >= 0)
-        r = sql_exec_array(db, INSERT_TAG, tag_values, TAG_COLUMNS, tags, err);
+        r = accept_tags_insert(db, tag_values, tags, err);
     if (r >= 0)
         r = sql_exec_array(db, INSERT_EVENT, events, EVENT_COLUMNS, n, err);
     free(values);

@@ -13,12 +13,26 @@
 static const char FIND[] =
     COLUMNS " FROM droplets d WHERE d.id = ? AND d.account_id = ? AND d.deleted_at IS NULL";
 static const char WAS_THERE[] = "SELECT id FROM droplets WHERE id = ? AND account_id = ?";
-static const char TAGS[] = "SELECT droplet_id, tag FROM droplet_tags FORCE INDEX (droplet_id)"
-                           " WHERE droplet_id IN (%s) ORDER BY droplet_id, tag";
+/* As the tag is spelled, whatever the droplet's create wrote. */
+static const char TAGS[] =
+    "SELECT t.droplet_id, COALESCE(n.tag, t.tag) FROM droplet_tags t FORCE INDEX (droplet_id)"
+    " LEFT JOIN tags n ON n.account_id = t.account_id AND n.tag = t.tag"
+    " WHERE t.droplet_id IN (%s) ORDER BY t.droplet_id, t.tag";
 static const char TAGGED[] =
     "SELECT t.droplet_id FROM droplet_tags t FORCE INDEX (PRIMARY)"
     " JOIN droplets d ON d.id = t.droplet_id WHERE t.account_id = ? AND t.tag = ?"
     " AND t.droplet_id > ? AND d.deleted_at IS NULL ORDER BY t.droplet_id LIMIT ?";
+
+#define NEIGHBORS_MAX 1000
+static const char NEIGHBORS[] =
+    COLUMNS " FROM droplets s JOIN droplets d FORCE INDEX (account_hypervisors)"
+            " ON d.account_id = s.account_id AND d.hypervisor_id = s.hypervisor_id"
+            " WHERE s.id = ? AND s.account_id = ? AND s.hypervisor_id <> 0"
+            " AND d.deleted_at IS NULL AND d.id <> s.id ORDER BY d.id DESC LIMIT ?";
+static const char HOMES[] =
+    "SELECT id, hypervisor_id FROM droplets FORCE INDEX (account_hypervisors)"
+    " WHERE account_id = ? AND hypervisor_id > 0 AND deleted_at IS NULL"
+    " ORDER BY hypervisor_id, id LIMIT ?";
 
 /* The ids of a page come from a key alone; only the page's own rows are read. The total comes from
  * the account's counter when nothing is filtered. */
@@ -109,7 +123,7 @@ static int on_tag(void *ctx, const struct sql_row *row, struct error *err)
 
 static int read_tags(struct sql *db, struct droplet_list *list, struct error *err)
 {
-    uint64_t ids[256];
+    uint64_t ids[NEIGHBORS_MAX];
     size_t n = 0;
 
     for (size_t i = 0; i < list->count && n < ARRAY_LEN(ids); i++)
@@ -183,6 +197,65 @@ int droplets_find(struct sql *db, account_id account, droplet_id id, struct drop
     list.total = 1;
     *ret = list;
     return 0;
+}
+
+int droplets_neighbors(struct sql *db, account_id account, droplet_id id, struct droplet_list *ret,
+                       struct error *err)
+{
+    struct droplet_list list = {0};
+    struct sql_value values[] = {SQL_U(id.v), SQL_U(account.v), SQL_U(NEIGHBORS_MAX)};
+
+    int64_t r = sql_query(db, NEIGHBORS, values, ARRAY_LEN(values), on_droplet, &list, err);
+    if (r > 0)
+        r = read_tags(db, &list, err);
+    if (r < 0) {
+        droplet_list_clear(&list);
+        return error_in(err, "neighbors");
+    }
+    list.total = list.count;
+    *ret = list;
+    return 0;
+}
+
+struct homes {
+    struct droplet_home *items;
+    size_t count, room;
+};
+
+static int on_home(void *ctx, const struct sql_row *row, struct error *err)
+{
+    struct homes *p = ctx;
+
+    if (p->count == p->room) {
+        size_t room = 2 * p->room + 64;
+        struct droplet_home *grown = realloc(p->items, room * sizeof *grown);
+        if (grown == NULL)
+            return error_set(err, ERR_INTERNAL, "out of memory");
+        p->items = grown;
+        p->room = room;
+    }
+    p->items[p->count++] = (struct droplet_home){
+        .droplet.v = sql_row_u64(row, 0),
+        .hypervisor.v = sql_row_u64(row, 1),
+    };
+    return 0;
+}
+
+int64_t droplets_homes(struct sql *db, account_id account, size_t most, struct droplet_home **ret,
+                       struct error *err)
+{
+    struct homes p = {0};
+    struct sql_value values[] = {SQL_U(account.v), SQL_U(most + 1)};
+
+    int64_t r = sql_query(db, HOMES, values, ARRAY_LEN(values), on_home, &p, err);
+    if (r >= 0 && p.count > most)
+        r = error_set(err, ERR_INVALID, "There are more than %zu Droplets.", most);
+    if (r < 0) {
+        free(p.items);
+        return r;
+    }
+    *ret = p.items;
+    return (int64_t)p.count;
 }
 
 int droplets_was_there(struct sql *db, account_id account, droplet_id id, struct error *err)

@@ -46,6 +46,18 @@ int droplets_list(struct sql *db, const struct droplet_filter *filter, struct dr
 /* *ret holds the one. ERR_NOT_FOUND: no such droplet of this account. */
 int droplets_find(struct sql *db, account_id account, droplet_id id, struct droplet_list *ret,
                   struct error *err) MUST_CHECK;
+/* Other droplets of the account on the hypervisor of this one, newest first, at most 1,000. */
+int droplets_neighbors(struct sql *db, account_id account, droplet_id id, struct droplet_list *ret,
+                       struct error *err) MUST_CHECK;
+
+struct droplet_home {
+    droplet_id droplet;
+    hypervisor_id hypervisor;
+};
+/* Where the account's droplets are, by hypervisor, those without one left out. Returns how many are
+ * in *ret, which the caller frees. ERR_INVALID: more than `most`. */
+int64_t droplets_homes(struct sql *db, account_id account, size_t most, struct droplet_home **ret,
+                       struct error *err) MUST_CHECK;
 /* Was it ever this account's? 1: yes, perhaps deleted by now. 0: no. */
 int droplets_was_there(struct sql *db, account_id account, droplet_id id,
                        struct error *err) MUST_CHECK;

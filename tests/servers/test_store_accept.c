@@ -6,6 +6,7 @@
 #include "harpoon/store/events.h"
 #include "harpoon/store/keys.h"
 #include "harpoon/store/seed.h"
+#include "harpoon/store/tags.h"
 #include "harpoon/store/tokens.h"
 #include "lib/clock.h"
 #include "lib/sql/sql.h"
@@ -119,6 +120,7 @@ static int setup(void **state)
     UNUSED(state);
     run("DELETE FROM droplets");
     run("DELETE FROM droplet_tags");
+    run("DELETE FROM tags");
     run("DELETE FROM events");
     run("DELETE FROM ssh_keys");
     run("DELETE FROM accounts WHERE id <> 1");
@@ -632,6 +634,204 @@ static void ssh_key_has_one_fingerprint_an_account(void **state)
     ssh_key_list_clear(&list);
 }
 
+/* ---- tags ---- */
+/* A droplet with `tag`, or with none. */
+static droplet_id tagged_droplet(account_id account, const char *tag)
+{
+    struct accept_request r = create_of(account, 1);
+
+    r.tags = &tag;
+    r.tag_count = tag != NULL;
+    accept(&r, 1);
+    assert_int_equal(r.result, 0);
+    return r.droplets[0].id;
+}
+
+static uint64_t wearers(account_id account, const char *name)
+{
+    struct error err;
+    struct tag tag;
+
+    if (tags_find(db, account, name, &tag, &err) < 0)
+        fail_msg("%s: %s", name, err.message);
+    return tag.droplets;
+}
+
+static void tags_of_a_batch_are_made_once_and_keep_their_first_spelling(void **state)
+{
+    const char *first[] = {"Web", "db"}, *second[] = {"web", "DB"};
+    struct accept_request r[] = {create_of(unlimited, 3), create_of(unlimited, 2)};
+    struct droplet_list list = {0};
+    struct error err;
+
+    UNUSED(state);
+    r[0].tags = first;
+    r[0].tag_count = r[1].tag_count = 2;
+    accept(&r[0], 1);
+    r[1].tags = second;
+    accept(&r[1], 1);
+    assert_int_equal(r[1].result, 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM tags"), 2);
+    assert_int_equal(wearers(unlimited, "WEB"), 5);
+    assert_int_equal(droplets_find(db, unlimited, r[1].droplets[0].id, &list, &err), 0);
+    assert_int_equal(list.records[0].tag_count, 2);
+    assert_string_equal(list.records[0].tags[0], "db");
+    assert_string_equal(list.records[0].tags[1], "Web");
+    droplet_list_clear(&list);
+}
+
+static void refused_create_makes_no_tag(void **state)
+{
+    const char *tag = "web";
+    account_id small = account_with_limit(1);
+    struct accept_request r = create_of(small, 2);
+
+    UNUSED(state);
+    r.tags = &tag;
+    r.tag_count = 1;
+    accept(&r, 1);
+    assert_int_equal(r.result, ERR_NO_CAPACITY);
+    assert_int_equal(number("SELECT COUNT(*) FROM tags"), 0);
+}
+
+static void tag_goes_on_all_droplets_named_or_on_none(void **state)
+{
+    droplet_id ids[2] = {tagged_droplet(unlimited, NULL), tagged_droplet(unlimited, NULL)};
+    droplet_id beyond[2] = {ids[0], {999999999}};
+    struct error err;
+
+    UNUSED(state);
+    assert_int_equal(tags_attach(db, unlimited, "web", ids, 2, &err), ERR_NOT_FOUND);
+    assert_int_equal(tags_add(db, unlimited, "web", &err), 0);
+    assert_int_equal(tags_attach(db, unlimited, "web", beyond, 2, &err), ERR_NOT_FOUND);
+    assert_int_equal(wearers(unlimited, "web"), 0);
+    assert_int_equal(tags_attach(db, unlimited, "WEB", ids, 2, &err), 0);
+    assert_int_equal(tags_attach(db, unlimited, "web", ids, 2, &err), 0);
+    assert_int_equal(wearers(unlimited, "web"), 2);
+    assert_int_equal(tags_detach(db, unlimited, "Web", ids, 1, &err), 0);
+    assert_int_equal(tags_detach(db, unlimited, "web", ids, 1, &err), 0);
+    assert_int_equal(wearers(unlimited, "web"), 1);
+}
+
+static void tags_of_another_account_are_nowhere(void **state)
+{
+    account_id other = account_with_limit(10);
+    droplet_id mine = tagged_droplet(unlimited, "web"), theirs = tagged_droplet(other, "web");
+    struct tag_list list = {0};
+    struct error err;
+    struct tag tag;
+
+    UNUSED(state);
+    assert_int_equal(wearers(unlimited, "web"), 1);
+    assert_int_equal(tags_attach(db, unlimited, "web", &theirs, 1, &err), ERR_NOT_FOUND);
+    assert_int_equal(tags_detach(db, unlimited, "web", &theirs, 1, &err), ERR_NOT_FOUND);
+    assert_int_equal(tags_remove(db, unlimited, "web", &err), 0);
+    assert_int_equal(tags_find(db, unlimited, "web", &tag, &err), ERR_NOT_FOUND);
+    assert_int_equal(tags_attach(db, unlimited, "web", &mine, 1, &err), ERR_NOT_FOUND);
+    assert_int_equal(tags_list(db, unlimited, 0, 20, &list, &err), 0);
+    assert_int_equal(list.total, 0);
+    tag_list_clear(&list);
+    assert_int_equal(wearers(other, "web"), 1);
+}
+
+static void droplet_with_too_many_tags_gets_no_other(void **state)
+{
+    droplet_id id = tagged_droplet(unlimited, NULL);
+    struct error err;
+    char name[16];
+
+    UNUSED(state);
+    for (int i = 0; i <= TAG_DROPLET_TAGS_MAX; i++) {
+        (void)snprintf(name, sizeof name, "t%d", i);
+        assert_int_equal(tags_add(db, unlimited, name, &err), 0);
+        assert_int_equal(tags_attach(db, unlimited, name, &id, 1, &err),
+                         i < TAG_DROPLET_TAGS_MAX ? 0 : ERR_INVALID);
+    }
+    assert_int_equal(wearers(unlimited, name), 0);
+}
+
+static void tag_is_stripped_in_slices_before_it_goes(void **state)
+{
+    struct error err;
+
+    UNUSED(state);
+    for (int i = 0; i < 5; i++)
+        tagged_droplet(unlimited, "web");
+    assert_int_equal(tags_strip(db, unlimited, "web", 3, &err), 3);
+    assert_int_equal(wearers(unlimited, "web"), 2);
+    assert_int_equal(tags_remove(db, unlimited, "WEB", &err), 0);
+    assert_int_equal(tags_remove(db, unlimited, "web", &err), ERR_NOT_FOUND);
+    assert_int_equal(number("SELECT COUNT(*) FROM droplet_tags"), 0);
+}
+
+/* Whatever the order: no droplet wears a tag that is not there. */
+static void *create_tagged(void *arg)
+{
+    UNUSED(arg);
+    struct sql *other = connect_database();
+    const char *tag = "storm";
+    for (int i = 0; i < 40; i++) {
+        struct accept_request r = create_of(unlimited, 1), *list = &r;
+        r.tags = &tag;
+        r.tag_count = 1;
+        accept_creates(other, &env, &list, 1);
+        accept_request_clear(&r);
+    }
+    sql_free(other);
+    sql_thread_end();
+    return NULL;
+}
+
+static void tags_deleted_while_creates_use_them_leave_nothing_behind(void **state)
+{
+    pthread_t thread;
+    struct error err;
+
+    UNUSED(state);
+    assert_int_equal(pthread_create(&thread, NULL, create_tagged, NULL), 0);
+    for (int i = 0; i < 60; i++) {
+        int r = tags_remove(db, unlimited, "storm", &err);
+        if (r != 0 && r != ERR_NOT_FOUND && r != ERR_BUSY)
+            fail_msg("%s", err.message);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM droplets"), 40);
+    assert_int_equal(number("SELECT COUNT(*) FROM droplet_tags t LEFT JOIN tags n"
+                            " ON n.account_id = t.account_id AND n.tag = t.tag"
+                            " WHERE n.tag IS NULL"),
+                     0);
+}
+
+static void neighbors_are_the_accounts_own_and_living(void **state)
+{
+    account_id other = account_with_limit(10);
+    droplet_id a = tagged_droplet(unlimited, "web"), b = tagged_droplet(unlimited, "web");
+    droplet_id gone = tagged_droplet(unlimited, NULL);
+    struct droplet_home *homes = NULL;
+    struct droplet_list list = {0};
+    struct error err;
+
+    UNUSED(state);
+    tagged_droplet(other, NULL);
+    assert_int_equal(droplets_neighbors(db, unlimited, a, &list, &err), 0);
+    assert_int_equal(list.count, 0); /* without a hypervisor nobody is near */
+    droplet_list_clear(&list);
+    run("UPDATE droplets SET hypervisor_id = 7");
+    struct sql_value id = SQL_U(gone.v);
+    assert_int_equal(sql_exec(db, "UPDATE droplets SET deleted_at = 1 WHERE id = ?", &id, 1, &err),
+                     1);
+    assert_int_equal(droplets_neighbors(db, unlimited, a, &list, &err), 0);
+    assert_int_equal(list.count, 1);
+    assert_int_equal(list.records[0].id.v, b.v);
+    assert_int_equal(list.records[0].tag_count, 1);
+    droplet_list_clear(&list);
+    assert_int_equal(droplets_homes(db, unlimited, 2, &homes, &err), 2);
+    assert_int_equal(homes[0].droplet.v, a.v);
+    assert_int_equal(homes[1].hypervisor.v, 7);
+    free(homes);
+    assert_int_equal(droplets_homes(db, unlimited, 1, &homes, &err), ERR_INVALID);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
@@ -657,6 +857,14 @@ int main(void)
         TEST(seeding_again_changes_nothing),
         TEST(image_gets_its_url_by_slug),
         TEST(blocks_of_regions_do_not_overlap),
+        TEST(tags_of_a_batch_are_made_once_and_keep_their_first_spelling),
+        TEST(refused_create_makes_no_tag),
+        TEST(tag_goes_on_all_droplets_named_or_on_none),
+        TEST(tags_of_another_account_are_nowhere),
+        TEST(droplet_with_too_many_tags_gets_no_other),
+        TEST(tag_is_stripped_in_slices_before_it_goes),
+        TEST(tags_deleted_while_creates_use_them_leave_nothing_behind),
+        TEST(neighbors_are_the_accounts_own_and_living),
         TEST(without_a_database_nothing_is_accepted_and_later_it_is),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
