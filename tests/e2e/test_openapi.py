@@ -1,6 +1,9 @@
 """The OpenAPI document tells the truth: each of its operations answers as it says, and refuses as it says."""
+import hashlib
+import secrets
 import unittest
 
+from tests.support.api import Api
 from tests.support.system import SystemTest
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx0dHRyZXF3ZXJ0eXVpb3Bhc2RmZ2hqa2x6 me@laptop"
@@ -28,6 +31,17 @@ class OpenApi(SystemTest):
         for path, item in self.document["paths"].items():
             for method, operation in item.items():
                 yield method.upper(), path, operation
+
+    def client(self, number, account, read_only=False):
+        """A client with a token of its own, in an account that is made when it is not there."""
+        token = "hpn_v1_" + secrets.token_hex(32)
+        self.system.sql(f"""
+            INSERT IGNORE INTO accounts (id, uuid, email, name, droplet_limit, created_at)
+                VALUES ({account}, UUID(), 'tenant{account}@example.com', 'Tenant', 0, 1);
+            INSERT INTO tokens (id, account_id, hash, name, read_only, created_at)
+                VALUES ({number}, {account}, UNHEX('{hashlib.sha256(token.encode()).hexdigest()}'), 'test', {read_only}, 1);
+        """)
+        return Api(self.system.layout.url, token)
 
     def find(self, reference):
         at = self.document
@@ -115,6 +129,45 @@ class OpenApi(SystemTest):
                     self.assert_answer(answer, operation, "wrong types")
                 seen += 1
         self.assertGreater(seen, 40)
+
+    def test_a_read_only_token_may_read_and_nothing_else(self):
+        reader, before = self.client(900001, 1, read_only=True), self.system.sql("SELECT COUNT(*) FROM events")
+        for method, path, operation in self.operations():
+            with self.subTest(f"{method} {path}"):
+                answer = reader.call(method, self.fill(path), self.body(operation))
+                if method == "GET":
+                    self.assertIn(answer.status, (200, 404))
+                else:
+                    self.assertEqual((answer.status, answer.json["id"]), (403, "forbidden"))
+                self.assert_answer(answer, operation, "read-only token")
+        self.assertEqual(self.system.sql("SELECT COUNT(*) FROM events"), before)
+
+    def test_what_another_account_has_is_unknown(self):
+        made = self.api.call("POST", "/v2/droplets", {**DROPLET, "name": "mine", "tags": ["mine"]}).json
+        key = self.api.call("POST", "/v2/account/keys", {"name": "a", "public_key": KEY.replace("Gx0", "Gx1")}).json["ssh_key"]["id"]
+        droplet = made["droplet"]["id"]
+        mine = {"id": droplet, "action": made["links"]["actions"][0]["id"], "key": key, "tag": "mine"}
+        foreign = self.client(900002, 2)
+        for method, path, operation in self.operations():
+            if "{" not in path or "{image}" in path:
+                continue
+            with self.subTest(f"{method} {path}"):
+                body = self.body(operation)
+                answers = [foreign.call(method, self.fill(path, **values), body) for values in (mine, {})]
+                self.assertEqual([a.status for a in answers], [404, 404])
+                bodies = [{**a.json, "request_id": None} for a in answers]
+                self.assertEqual(bodies[0], bodies[1], "a foreign id answers as an unknown one")
+        self.assertEqual(foreign.call("POST", "/v2/tags", {"name": "theirs"}).status, 201)
+        tagging = {"resources": [{"resource_id": str(droplet), "resource_type": "droplet"}]}
+        for method in ("POST", "DELETE"):
+            self.assertEqual(foreign.call(method, "/v2/tags/theirs/resources", tagging).status, 404)
+        self.assertEqual([t["name"] for t in foreign.call("GET", "/v2/tags").json["tags"]], ["theirs"])
+        self.assertEqual(self.api.droplet(droplet)["tags"], ["mine"])
+        self.api.wait_status([droplet])
+        for path in (f"/v2/droplets/{droplet}", f"/v2/account/keys/{key}", "/v2/tags/mine"):
+            self.assertEqual(self.api.call("DELETE", path).status, 204)
+        self.system.wait_quiet()
+        self.assert_promises()
 
     def test_other_methods_are_refused_with_those_there_are(self):
         for path, item in self.document["paths"].items():
