@@ -34,6 +34,8 @@ struct slot { /* one droplet of the batch */
 
 struct deletion {
     const struct events_env *env;
+    struct droplet_delete *items; /* as they were asked for */
+    size_t item_count;
     struct slot *slots; /* by droplet id, ascending */
     size_t count;
     uint64_t *ids; /* scratch for lists of ids */
@@ -71,7 +73,7 @@ static int deletion_init(struct deletion *d, const struct events_env *env,
 {
     size_t n = 0;
 
-    *d = (struct deletion){.env = env};
+    *d = (struct deletion){.env = env, .items = items, .item_count = count};
     d->slots = calloc(count, sizeof *d->slots);
     d->ids = calloc(count, sizeof *d->ids);
     d->writes = calloc(count, sizeof *d->writes);
@@ -128,6 +130,16 @@ static int on_event(void *ctx, const struct sql_row *row, struct error *err)
     return 0;
 }
 
+/* Whoever else names a droplet in the same batch must not hide what its owner asks for. */
+static struct droplet_delete *owners_item(const struct deletion *d, struct droplet_delete *item,
+                                          account_id owner)
+{
+    for (size_t i = 0; i < d->item_count && item->account.v != owner.v; i++)
+        if (d->items[i].droplet.v == item->droplet.v && d->items[i].account.v == owner.v)
+            return &d->items[i];
+    return item;
+}
+
 static int on_droplet(void *ctx, const struct sql_row *row, struct error *err)
 {
     struct deletion *d = ctx;
@@ -146,6 +158,7 @@ static int on_droplet(void *ctx, const struct sql_row *row, struct error *err)
     events_droplet_decode(row, DROPLET_HEAD, before, &slot->write.columns);
     if (before->droplet_event.v != slot->event_id)
         return error_set(err, ERR_BUSY, "the droplet moved on while it was read");
+    slot->item = owners_item(d, slot->item, before->account);
     slot->found = before->account.v == slot->item->account.v && !before->droplet_deleted;
     return 0;
 }

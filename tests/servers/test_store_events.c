@@ -456,6 +456,25 @@ static void another_accounts_droplet_is_not_found(void **unused)
     assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1", 0), 1);
 }
 
+static void another_accounts_delete_does_not_hide_the_owners(void **unused)
+{
+    UNUSED(unused);
+    for (uint64_t i = 0; i < 2; i++) {
+        accept_create(50 + i, 100 + i);
+        const account_id first = {i == 0 ? 2 : 1}, second = {i == 0 ? 1 : 2};
+        struct droplet_delete items[] = {
+            {.droplet = {50 + i}, .account = first, .actor = "customer"},
+            {.droplet = {50 + i}, .account = second, .actor = "customer"},
+        };
+        struct error err;
+        assert_int_equal(events_delete(db, &env, items, 2, &err), 0);
+        assert_int_equal(items[0].found, first.v == 1);
+        assert_int_equal(items[1].found, second.v == 1);
+        assert_int_equal(state_of(100 + i), EVENT_CANCELLED);
+    }
+    assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1", 0), 0);
+}
+
 static void many_deletes_are_one_transaction(void **unused)
 {
     UNUSED(unused);
@@ -840,6 +859,7 @@ int main(void)
         TEST(deleting_an_active_droplet_inserts_its_destroy),
         TEST(deleting_during_a_cleanup_waits_for_its_end_and_needs_no_destroy),
         TEST(another_accounts_droplet_is_not_found),
+        TEST(another_accounts_delete_does_not_hide_the_owners),
         TEST(many_deletes_are_one_transaction),
         TEST(a_fence_moves_what_was_there_and_only_while_it_stands),
         TEST(a_fence_ends_a_destroy_that_waits_for_its_hypervisor),
