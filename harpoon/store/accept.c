@@ -56,6 +56,7 @@ struct chunk {
     size_t account_count;
     bool strict;    /* a counter moved meanwhile: lock the accounts before they are read */
     bool completed; /* the body came to its end: only the commit was left */
+    bool collided;  /* a number is somebody else's already */
 };
 
 /* ---- what the rows say ---- */
@@ -134,7 +135,7 @@ static size_t fill_rows(const struct chunk *c, struct sql_value *droplets, struc
     return n;
 }
 
-static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
+static int insert_rows(struct sql *db, struct chunk *c, struct error *err)
 {
     size_t columns = c->droplets * (DROPLET_COLUMNS + EVENT_COLUMNS) + c->tags * TAG_COLUMNS;
     struct sql_value *values = malloc(columns * sizeof *values);
@@ -151,8 +152,10 @@ static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
     if (r >= 0)
         r = sql_exec_array(db, INSERT_EVENT, events, EVENT_COLUMNS, n, err);
     free(values);
-    if (r == ERR_CONFLICT) /* numbers that somebody else has: never ours to hand out */
+    if (r == ERR_CONFLICT) { /* numbers that somebody else has: never ours to hand out */
+        c->collided = true;
         return error_set(err, ERR_INTERNAL, "accepting: %s", err->message);
+    }
     return r < 0 ? (int)r : 0;
 }
 
@@ -395,6 +398,23 @@ static int note_account(struct chunk *c, const struct accept_request *r, struct 
     return 0;
 }
 
+/* Tells each request what became of it. What may be in a row, or is in somebody else's, is not put
+ * back. */
+static void end_chunk(const struct chunk *c, int r, const struct error *err)
+{
+    bool lost = r < 0 && (c->collided || (r == ERR_UNAVAILABLE && c->completed));
+
+    for (size_t i = 0; i < c->count; i++) {
+        struct accept_request *request = c->requests[i];
+        if (r < 0) {
+            request->result = r;
+            request->err = *err;
+        }
+        if (request->result < 0 && !lost)
+            put_back(c->env, request);
+    }
+}
+
 /* Stores the first requests of a list, as many as go into one transaction; returns how many. */
 static size_t accept_chunk(struct sql *db, const struct accept_env *env,
                            struct accept_request *const *requests, size_t count)
@@ -419,15 +439,11 @@ static size_t accept_chunk(struct sql *db, const struct accept_env *env,
         qsort(c.accounts, c.account_count, sizeof *c.accounts, compare_accounts);
         r = store_chunk(db, &c, &err);
     }
-    bool unknown = r == ERR_UNAVAILABLE && c.completed;
-    for (size_t i = 0; i < c.count; i++) {
-        if (r < 0) {
-            requests[i]->result = r;
-            requests[i]->err = err;
-        }
-        if (requests[i]->result < 0 && !unknown) /* else a row may hold its addresses */
-            put_back(env, requests[i]);
-    }
+    if (r == ERR_INTERNAL && c.count > 1) /* one that cannot be stored must not stop the others */
+        for (size_t i = 0; i < c.count; i++)
+            (void)accept_chunk(db, env, requests + i, 1);
+    else
+        end_chunk(&c, r, &err);
     free(c.accounts);
     return c.count;
 }
