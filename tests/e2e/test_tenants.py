@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import signal
+import socket
 import time
 import unittest
 
@@ -195,6 +196,27 @@ class Tenants(SystemTest):
         self.system.wait_quiet()
         live = self.system.sql("SELECT id FROM droplets WHERE deleted_at IS NULL")
         self.assert_promises(live=[int(row[0]) for row in live])
+
+    def test_answer_that_never_arrived_is_there_after_a_crash(self):
+        account = self.account()
+        client = self.client(account)
+        host, port = client.url.removeprefix("http://").split(":")
+        body = json.dumps(create_body("lost")).encode()
+        head = (f"POST /v2/droplets HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {client.token}\r\n"
+                f"Idempotency-Key: k\r\nContent-Length: {len(body)}\r\n\r\n")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(head.encode() + body)
+            wait_until(lambda: self.names(account) == ["lost"], 10, "it is committed")
+        self.system.cluster.kill("harpoon-api-1", signal.SIGKILL)
+        elsewhere = self.post(self.other(client), create_body("lost"), "k")
+        self.system.cluster.start("harpoon-api-1")
+        self.system.cluster.find("harpoon-api-1").wait_ready()
+        again = self.post(client, create_body("lost"), "k")
+        for answer in (elsewhere, again):
+            self.assertEqual((answer.status, answer.headers["idempotent-replayed"]), (202, "true"))
+        self.assertEqual(elsewhere.body, again.body)
+        self.assertEqual(self.names(account), ["lost"])
+        client.wait_status([again.json["droplet"]["id"]])
 
     def test_answer_is_kept_for_a_day(self):
         account = self.account()
