@@ -11,6 +11,8 @@
 
 #define TRANSACTION_DROPLETS 1024       /* in one transaction at most, and */
 #define TRANSACTION_BYTES    (4u << 20) /* so many bytes of params, or one request */
+#define ANSWER_BYTES         4096       /* of a droplet in a stored answer, about, and */
+#define TAG_BYTES            256        /* of each of its tags */
 #define LIMIT_TRIES          4
 #define NUMBER_TRIES         4
 
@@ -54,7 +56,7 @@ struct chunk {
     size_t droplets, tags;    /* in all */
     struct counted *accounts; /* by id */
     size_t account_count;
-    bool strict;    /* a counter moved meanwhile: lock the accounts before they are read */
+    bool strict;    /* a counter moved or a key was taken meanwhile: look first, and lock */
     bool completed; /* the body came to its end: only the commit was left */
     bool collided;  /* a number is somebody else's already */
 };
@@ -75,6 +77,10 @@ static int pack_droplets(struct chunk *c, int64_t now_ms, struct error *err)
             if (e < 0)
                 return e;
         }
+        if (r->key != NULL && r->answer == NULL)
+            r->answer = r->make_answer(r->ctx);
+        if (r->key != NULL && r->answer == NULL)
+            return error_set(err, ERR_INTERNAL, "out of memory");
     }
     return 0;
 }
@@ -159,6 +165,34 @@ static int insert_rows(struct sql *db, struct chunk *c, struct error *err)
     return r < 0 ? (int)r : 0;
 }
 
+/* ---- keys ---- */
+static int find_used(struct sql *db, struct chunk *c, struct error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < c->count && c->strict && r >= 0; i++) {
+        if (c->requests[i]->key == NULL)
+            continue;
+        r = idempotency_exists(db, c->requests[i]->key, err);
+        c->requests[i]->used = r > 0;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* ERR_CONFLICT: somebody else was faster, look again. */
+static int insert_answers(struct sql *db, const struct chunk *c, struct error *err)
+{
+    struct idempotency_row rows[TRANSACTION_DROPLETS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->count; i++) {
+        const struct accept_request *r = c->requests[i];
+        if (r->key != NULL && r->result == 0)
+            rows[n++] = (struct idempotency_row){r->key, ACCEPT_STATUS, r->answer};
+    }
+    return n > 0 ? idempotency_insert(db, rows, n, err) : 0;
+}
+
 /* ---- limits of accounts ---- */
 static struct counted *find_account(struct chunk *c, uint64_t id)
 {
@@ -213,7 +247,9 @@ static void admit(struct chunk *c)
         struct counted *a = find_account(c, r->account.v);
         bool asked = c->strict || a->limited;
         r->result = 0;
-        if (asked && !a->read)
+        if (r->used)
+            r->result = error_set(&r->err, ERR_CONFLICT, "the key was used meanwhile");
+        else if (asked && !a->read)
             r->result = error_set(&r->err, ERR_INVALID, "The account does not exist any more.");
         else if (asked && a->limit != 0 && a->droplets + a->added + r->count > a->limit)
             r->result = error_set(&r->err, ERR_NO_CAPACITY,
@@ -257,8 +293,13 @@ static int accept_body(struct sql *db, void *ctx, struct error *err)
     int r = read_accounts(db, c, err);
     if (r < 0)
         return r;
+    r = find_used(db, c, err);
+    if (r < 0)
+        return r;
     admit(c);
-    r = insert_rows(db, c, err);
+    r = insert_answers(db, c, err);
+    if (r >= 0)
+        r = insert_rows(db, c, err);
     if (r >= 0)
         r = count_accounts(db, c, err);
     c->completed = r >= 0;
@@ -427,6 +468,8 @@ static size_t accept_chunk(struct sql *db, const struct accept_env *env,
     while (c.count < count && r >= 0) {
         const struct accept_request *next = requests[c.count];
         bytes += next->count * next->user_data_size;
+        if (next->key != NULL)
+            bytes += next->count * (ANSWER_BYTES + next->tag_count * TAG_BYTES);
         if (c.count > 0 &&
             (bytes > TRANSACTION_BYTES || c.droplets + next->count > TRANSACTION_DROPLETS))
             break;
@@ -472,4 +515,6 @@ void accept_request_clear(struct accept_request *r)
         free(r->droplets[k].params);
         r->droplets[k].params = NULL;
     }
+    free(r->answer);
+    r->answer = NULL;
 }
