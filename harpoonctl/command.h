@@ -43,7 +43,7 @@ struct noun {
 };
 
 extern const struct noun events_noun, queues_noun, dead_noun, hypervisors_noun, droplet_noun,
-    pki_noun;
+    pki_noun, account_noun, token_noun;
 
 /* Runs `argv` (argv[0] is the noun); gives the exit code. */
 int command_run(const struct noun *noun, int argc, char **argv);

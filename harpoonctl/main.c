@@ -6,7 +6,8 @@
 #include <string.h>
 
 static const struct noun *const nouns[] = {
-    &events_noun, &queues_noun, &dead_noun, &hypervisors_noun, &droplet_noun, &pki_noun,
+    &events_noun,  &queues_noun,  &dead_noun,  &hypervisors_noun,
+    &droplet_noun, &account_noun, &token_noun, &pki_noun,
 };
 
 static void print_help(FILE *to)

@@ -15,6 +15,9 @@ struct ctl_options {
     char *state, *type, *region, *reason;
     int64_t limit, before;
     bool dry_run, all_new, yes_powered_off;
+    char *email, *name, *expires;
+    int64_t account, droplet_limit, after;
+    bool read_only, no_rate_limit;
 };
 
 #define CTL_AT(field) offsetof(struct ctl_options, field)
@@ -31,6 +34,21 @@ struct ctl_options {
 #define CTL_YES(option, field, text)                                                               \
     {                                                                                              \
         .name = (option), .type = OPTION_BOOL, .offset = CTL_AT(field), .help = (text)             \
+    }
+/* Of lists by ascending number. */
+#define CTL_PAGE                                                                                   \
+    {.name = "limit",                                                                              \
+     .type = OPTION_INT,                                                                           \
+     .offset = CTL_AT(limit),                                                                      \
+     .default_value = "100",                                                                       \
+     .min = 1,                                                                                     \
+     .max = 1000,                                                                                  \
+     .metavar = "N",                                                                               \
+     .help = "So many at most."},                                                                  \
+    {                                                                                              \
+        .name = "after", .type = OPTION_INT, .offset = CTL_AT(after), .min = 0,                    \
+        .max = INT64_C(9007199254740991), .metavar = "ID",                                         \
+        .help = "Only those with a higher number: the next page."                                  \
     }
 /* The rows that every verb ends with. */
 #define CTL_COMMON                                                                                 \

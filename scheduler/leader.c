@@ -14,6 +14,9 @@
 #include <time.h>
 
 #define REACHED_WITHIN_MS 3000
+/* For each statement; with so short a time lib/sql waits 1 s for a lock, so that one region's slow
+ * commit does not cost the leases of the others. */
+#define TIMEOUT_MS 2000
 
 struct leader {
     struct leader_options options;
@@ -85,7 +88,8 @@ static int renew_all(struct leader *l, struct error *err)
     l->next_round_ms = mono_ms() + LEASE_RENEW_MS;
     for (size_t i = 0; i < l->options.regions->count; i++) {
         int r = renew_one(l, &l->options.regions->list[i], err);
-        if (r < 0)
+        /* Busy: a commit of our own is slow. It holds that lease, so nobody else can take it. */
+        if (r < 0 && r != ERR_BUSY)
             return r;
     }
     return 0;
@@ -297,10 +301,12 @@ static void *leader_thread(void *arg)
 int leader_start(const struct leader_options *options, struct leader **ret, struct error *err)
 {
     struct leader *l = must_calloc(1, sizeof(*l));
+    struct sql_options sql = *options->sql;
     pthread_condattr_t attr;
 
+    sql.timeout_ms = TIMEOUT_MS;
     l->options = *options;
-    l->db = sql_new(options->sql);
+    l->db = sql_new(&sql);
     l->watches = must_calloc(options->regions->count, sizeof(*l->watches));
     atomic_store(&l->reached_mono_ms, INT64_MIN / 2);
     pthread_mutex_init(&l->lock, NULL);

@@ -89,11 +89,13 @@ static void take_sample(struct presence *p, const struct sample *s)
 }
 
 /* Session numbers grow within one journal only. Another journal with a lower number is news when
- * the one that is known has gone. */
+ * the one that is known has gone; its end says nothing of the one that is known. */
 static bool is_old_news(const struct presence *p, const struct sighting *s)
 {
     bool same_journal = memcmp(&p->journal, &s->journal, sizeof(p->journal)) == 0;
 
+    if (!same_journal && !s->attached && p->seen_mono_ms != 0)
+        return true;
     if (s->session >= p->session)
         return false;
     return same_journal || p->connected || !s->attached;

@@ -113,7 +113,12 @@ static void submit(struct admin *a, const struct admin_method *method, struct rp
     M(ListHypervisors, admin_list_hypervisors_call)                                                \
     M(ApproveHypervisors, admin_approve_call)                                                      \
     M(FenceHypervisor, admin_fence_call)                                                           \
-    M(UnfenceHypervisor, admin_unfence_call)
+    M(UnfenceHypervisor, admin_unfence_call)                                                       \
+    M(CreateAccount, admin_create_account_call)                                                    \
+    M(ListAccounts, admin_list_accounts_call)                                                      \
+    M(CreateToken, admin_create_token_call)                                                        \
+    M(ListTokens, admin_list_tokens_call)                                                          \
+    M(RevokeToken, admin_revoke_token_call)
 
 #define HANDLER(method_name, function)                                                             \
     static void on_##method_name(void *ctx, struct rpc_call *rpc, const ProtobufCMessage *in)      \

@@ -55,3 +55,8 @@ int admin_list_hypervisors_call(struct admin_call *c, struct error *err);
 int admin_approve_call(struct admin_call *c, struct error *err);
 int admin_fence_call(struct admin_call *c, struct error *err);
 int admin_unfence_call(struct admin_call *c, struct error *err);
+int admin_create_account_call(struct admin_call *c, struct error *err);
+int admin_list_accounts_call(struct admin_call *c, struct error *err);
+int admin_create_token_call(struct admin_call *c, struct error *err);
+int admin_list_tokens_call(struct admin_call *c, struct error *err);
+int admin_revoke_token_call(struct admin_call *c, struct error *err);

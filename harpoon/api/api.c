@@ -161,6 +161,8 @@ static int make_parts(struct api *api, struct error *err)
     if (r >= 0)
         r = token_cache_new(&api->tokens, err);
     if (r >= 0)
+        r = flights_new(&api->flights, err);
+    if (r >= 0)
         r = publisher_new(&publisher, &api->publisher, err);
     if (r >= 0)
         r = ids_new("event", EVENT_BLOCK, &api->event_ids, err);
@@ -264,6 +266,7 @@ struct api *api_stop(struct api *api)
     ids_free(api->droplet_ids);
     ids_free(api->key_ids);
     token_cache_free(api->tokens);
+    flights_free(api->flights);
     catalog_cache_free(api->catalog);
     pthread_cond_destroy(&api->keeper_wake);
     pthread_mutex_destroy(&api->keeper_lock);

@@ -102,14 +102,21 @@ static void measure(const struct call *c, int status)
                                          {.kind = LOG_END}});
 }
 
+char *call_format(json_t *body)
+{
+    char *text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12));
+
+    json_decref(body);
+    return text;
+}
+
 void call_reply(struct call *c, int status, json_t *body)
 {
-    char *text = NULL;
+    call_reply_text(c, status, body != NULL ? call_format(body) : NULL);
+}
 
-    if (body != NULL) {
-        text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12));
-        json_decref(body);
-    }
+void call_reply_text(struct call *c, int status, char *text)
+{
     if (text == NULL && status != 204) { /* no memory: better a bare answer than none */
         status = 500;
         text = strdup("{\"id\":\"server_error\",\"message\":\"out of memory\"}");
@@ -118,6 +125,7 @@ void call_reply(struct call *c, int status, json_t *body)
         http_reply_header(c->http, "content-type", "application/json; charset=utf-8");
     add_headers(c, status);
     measure(c, status);
+    once_end(c);
     http_reply(c->http, status, text, text != NULL ? strlen(text) : 0);
     call_free(c);
 }

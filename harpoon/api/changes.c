@@ -104,7 +104,6 @@ static void flush_creates(struct api *api, struct change **creates, size_t count
             metric_add(M_ACCEPTED, (double)ch->accept.count, "create", NULL);
             log_accepted(ch);
         }
-        accept_request_clear(&ch->accept);
         ch->done(ch, ch->accept.result, &ch->accept.err);
     }
 }

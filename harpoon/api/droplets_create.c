@@ -27,6 +27,7 @@ static void creating_free(void *state)
 
     for (size_t i = 0; i < cr->key_count; i++)
         ssh_key_clear(&cr->keys[i]);
+    accept_request_clear(&cr->change.accept);
     free(cr->body);
     free(cr);
 }
@@ -68,26 +69,33 @@ static json_t *make_link(const struct creating *cr, size_t k)
     return link;
 }
 
-static void on_created(struct change *change, int result, const struct error *err)
+static char *make_answer(void *ctx)
 {
-    struct creating *cr = (struct creating *)change; /* its first member */
+    struct creating *cr = ctx;
     json_t *droplets = json_array(), *actions = json_array(), *shown;
 
-    if (result < 0) {
-        json_decref(droplets);
-        json_decref(actions);
-        call_fail(change->call, err);
-        return;
-    }
-    for (size_t k = 0; k < change->accept.count; k++) {
+    for (size_t k = 0; k < cr->change.accept.count; k++) {
         json_array_append_new(droplets, make_droplet(cr, k));
         json_array_append_new(actions, make_link(cr, k));
     }
     shown = cr->order.several ? json_incref(droplets) : json_incref(json_array_get(droplets, 0));
     json_decref(droplets);
-    call_reply(change->call, 202,
-               json_pack("{s:o, s:{s:o}}", cr->order.several ? "droplets" : "droplet", shown,
-                         "links", "actions", actions));
+    return call_format(json_pack("{s:o, s:{s:o}}", cr->order.several ? "droplets" : "droplet",
+                                 shown, "links", "actions", actions));
+}
+
+static void on_created(struct change *change, int result, const struct error *err)
+{
+    char *answer = change->accept.answer;
+
+    if (result < 0) {
+        once_fail(change->call, err);
+        return;
+    }
+    change->accept.answer = NULL; /* the call takes it */
+    if (answer == NULL)
+        answer = make_answer((struct creating *)change); /* its first member */
+    call_reply_text(change->call, ACCEPT_STATUS, answer);
 }
 
 /* ---- to the flusher ---- */
@@ -121,6 +129,9 @@ static void submit(struct creating *cr)
         .body = cr->body,
         .trace_id = cr->trace_id,
         .count = o->name_count,
+        .key = once_key(c),
+        .make_answer = make_answer,
+        .ctx = cr,
     };
     for (size_t k = 0; k < o->name_count; k++)
         cr->change.accept.droplets[k].name = o->names[k];

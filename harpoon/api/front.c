@@ -119,6 +119,13 @@ void front_dispatch(struct call *c)
         call_refuse(c, 403, "forbidden", "You are not authorized to perform this operation");
         return;
     }
+    once_begin(c);
+}
+
+void front_run(struct call *c)
+{
+    const struct route *route = c->match.route;
+
     if ((route->flags & ROUTE_BODY) != 0 && !read_body(c))
         return;
     if ((route->flags & ROUTE_READS) != 0)

@@ -4,6 +4,7 @@
 
 #include "harpoon/api/api.h"
 #include "harpoon/api/catalog_cache.h"
+#include "harpoon/api/flights.h"
 #include "harpoon/api/publisher.h"
 #include "harpoon/api/rate.h"
 #include "harpoon/api/routes.h"
@@ -62,7 +63,8 @@ struct keeper {
     struct api *api;
     int64_t tokens_mono_ms; /* when tokens were refreshed last */
     int last_result;
-    _Atomic bool busy; /* its job waits or runs */
+    int64_t pruned_mono_ms; /* when old answers were removed last; 0: more are to be */
+    _Atomic bool busy;      /* its job waits or runs */
 };
 
 struct api {
@@ -73,6 +75,7 @@ struct api {
 
     struct catalog_cache *catalog;
     struct token_cache *tokens;
+    struct flights *flights;
     struct publisher *publisher;
     struct ids *event_ids, *droplet_ids, *key_ids;
     struct addresses *addresses;
@@ -119,7 +122,10 @@ struct call {
     char request_id[UUID_TEXT];
     bool known;    /* `token` and `rate` are set */
     bool counted;  /* in api->lookups */
+    bool flying;   /* `flight` is registered: the request has an Idempotency-Key */
     bool reloaded; /* the catalogue was read again for this one */
+    struct flight flight;
+    struct error once_error; /* of once_fail */
     struct token token;
     struct rate_verdict rate;
     struct view *view;             /* NULL: no catalogue yet */
@@ -133,7 +139,11 @@ struct call {
 /* ---- call.c: answering; each ends the call ---- */
 struct call *call_new(struct api *api, struct http_request *http);
 void call_reply(struct call *c, int status, json_t *body); /* takes `body`; NULL: none */
-void call_fail(struct call *c, const struct error *err);   /* by error.c's table */
+/* `text` (malloc'ed, taken) is JSON already; NULL is no body with 204, else no memory. */
+void call_reply_text(struct call *c, int status, char *text);
+/* `body` (taken) as answers are written; the caller frees. NULL: no memory. */
+char *call_format(json_t *body);
+void call_fail(struct call *c, const struct error *err); /* by error.c's table */
 void call_refuse(struct call *c, int status, const char *id, const char *format, ...) PRINTF(4, 5);
 /* A collection: `items` (taken) under `key`, with links and meta. */
 struct page;
@@ -192,6 +202,19 @@ void operators_stop(struct api *api);
 int front_start(struct api *api, struct error *err) MUST_CHECK;
 /* Routes and runs a call whose token is known. */
 void front_dispatch(struct call *c);
+/* Runs a call that was routed. */
+void front_run(struct call *c);
+
+/* ---- once.c: Idempotency-Key ---- */
+/* Answers a call as it was answered before, or runs it. */
+void once_begin(struct call *c);
+/* The key under which the handler stores its answer, in the transaction that does what is asked;
+ * NULL: none. The call's. */
+const struct idempotency_key *once_key(const struct call *c);
+/* Like call_fail, unless the same request was done meanwhile: then with its answer. Any thread. */
+void once_fail(struct call *c, const struct error *err);
+/* The call is about to be answered. */
+void once_end(struct call *c);
 
 /* ---- the handlers of routes.c ---- */
 void account_show(struct call *c);

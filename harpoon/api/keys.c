@@ -4,11 +4,13 @@
 #include "harpoon/api/internal.h"
 #include "harpoon/api/json.h"
 #include "harpoon/api/pages.h"
+#include "harpoon/store/idempotency.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 255
+#define CREATED        201
 
 void keys_list_all(struct call *c)
 {
@@ -108,28 +110,61 @@ static int read_key(const struct call *c, struct ssh_key *ret, struct error *err
     return key_fingerprint(ret->public_key, ret->fingerprint, err);
 }
 
+/* A key, and the answer that tells of it. */
+struct adding {
+    account_id account;
+    struct ssh_key *key;
+    struct idempotency_row answer; /* .key NULL: not stored */
+};
+
+static int add_key(struct sql *db, void *ctx, struct error *err)
+{
+    struct adding *a = ctx;
+    int r = keys_add(db, a->account, a->key, a->key->id, err);
+
+    return r >= 0 && a->answer.key != NULL ? idempotency_insert(db, &a->answer, 1, err) : r;
+}
+
+/* *ret is the answer, the caller's. */
+static int store_key(struct call *c, struct ssh_key *key, char **ret, struct error *err)
+{
+    struct adding a = {.account = call_account(c), .key = key, .answer.key = once_key(c)};
+    char *text = call_format(json_pack("{s:o}", "ssh_key", view_key(key)));
+
+    if (text == NULL)
+        return error_set(err, ERR_INTERNAL, "out of memory");
+    a.answer.status = CREATED;
+    a.answer.answer = text;
+    int r = a.answer.key != NULL ? sql_transact(c->db, add_key, &a, err) : add_key(c->db, &a, err);
+    if (r < 0)
+        free(text);
+    else
+        *ret = text;
+    return r;
+}
+
 void keys_create(struct call *c)
 {
     struct ssh_key key = {0};
     struct error err;
-    uint64_t id = 0;
+    char *answer = NULL;
 
     int r = read_key(c, &key, &err);
     if (r >= 0)
         r = ids_reserve(c->api->key_ids, c->db, 1, &err);
     if (r >= 0)
-        r = ids_take(c->api->key_ids, 1, &id, &err);
+        r = ids_take(c->api->key_ids, 1, &key.id, &err);
     if (r >= 0)
-        r = keys_add(c->db, call_account(c), &key, id, &err);
+        r = store_key(c, &key, &answer, &err);
     reader_note(c->api, r, c->db);
+    ssh_key_clear(&key);
     if (r >= 0) {
-        reply_key(c, 201, &key);
+        call_reply_text(c, CREATED, answer);
         return;
     }
-    ssh_key_clear(&key);
     if (r == ERR_CONFLICT)
         (void)error_set(&err, ERR_INVALID, "public_key: SSH Key is already in use on your account");
-    call_fail(c, &err);
+    once_fail(c, &err);
 }
 
 void keys_update(struct call *c)

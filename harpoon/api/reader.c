@@ -10,7 +10,8 @@
 #define BATCH           64
 #define TOO_LATE_MS     5000  /* a client that waited so long has given up */
 #define CATALOG_MS      60000 /* between two loads */
-#define TOKENS_MS       5000
+#define TOKENS_MS       2000  /* a revoked token holds no longer than this and a second */
+#define PRUNE_MS        10000 /* between two looks for old answers */
 #define KEEPER_PERIOD_S 1
 
 /* ---- requests ---- */
@@ -125,6 +126,17 @@ int reader_reload(struct api *api, struct sql *db, struct error *err)
     return 0;
 }
 
+/* A slice at a time, and the next one a second later when there was a whole one. */
+static int prune(struct keeper *k, struct sql *db, int64_t now_ms, struct error *err)
+{
+    if (k->pruned_mono_ms != 0 && now_ms - k->pruned_mono_ms < PRUNE_MS)
+        return 0;
+    int64_t n = idempotency_prune(db, IDEMPOTENCY_KEEP_MS, err);
+    k->pruned_mono_ms = n == IDEMPOTENCY_SLICE ? 0 : now_ms;
+    reader_note(k->api, n < 0 ? (int)n : 0, db);
+    return n < 0 ? (int)n : 0;
+}
+
 static void keep(struct reader_job *job, struct sql *db)
 {
     struct keeper *k = (struct keeper *)job; /* its first member */
@@ -142,6 +154,8 @@ static void keep(struct reader_job *job, struct sql *db)
         r = token_cache_refresh(api->tokens, db, now_ms, unix_ms(), &err);
         reader_note(api, r, db);
     }
+    if (r >= 0)
+        r = prune(k, db, now_ms, &err);
     if (r < 0 && r != k->last_result)
         log_warn("caches are not refreshed", F_ERROR(&err));
     k->last_result = r;

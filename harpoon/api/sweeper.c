@@ -52,6 +52,34 @@ static void publish_one(struct sweeper *s, const struct event_record *record, in
         sum->published++;
 }
 
+/* One that cannot be ended must not keep the others from their end. */
+static int end_items(struct sweeper *s, struct event_item *items, size_t count,
+                     struct sweeper_stats *sum, bool *ret_again, struct error *err)
+{
+    int r = events_apply(s->db, s->env, items, count, err);
+
+    if (r == ERR_INTERNAL && count > 1) {
+        r = 0;
+        for (size_t i = 0; i < count && r == 0; i++)
+            r = end_items(s, items + i, 1, sum, ret_again, err);
+        return r;
+    }
+    if (r == ERR_INTERNAL) {
+        log_error("event past its deadline cannot be ended", F_EVENT(items->id.v), F_ERROR(err));
+        return 0;
+    }
+    for (size_t i = 0; i < count && r == 0; i++) {
+        if (items[i].outcome != OUTCOME_MOVED)
+            continue;
+        sum->ended++;
+        *ret_again = *ret_again || items[i].follow_up.v != 0;
+        log_info("event past its deadline", F_EVENT(items[i].id.v),
+                 F_DROPLET(items[i].row.droplet.v), F_REGION(items[i].row.region),
+                 F_STR("reason", event_reason_name(items[i].row.reason)));
+    }
+    return r;
+}
+
 /* Ends those past their deadline. *ret_again: an end was followed by a cleanup, due at once. */
 static int end_late(struct sweeper *s, const struct events_due *due, struct sweeper_stats *sum,
                     bool *ret_again, struct error *err)
@@ -67,16 +95,7 @@ static int end_late(struct sweeper *s, const struct events_due *due, struct swee
                 .id = due->records[i].row.id,
                 .in = {.kind = IN_DEADLINE, .actor = "sweeper"},
             };
-    int r = events_apply(s->db, s->env, items, n, err);
-    for (size_t i = 0; i < n && r == 0; i++) {
-        if (items[i].outcome != OUTCOME_MOVED)
-            continue;
-        sum->ended++;
-        *ret_again = *ret_again || items[i].follow_up.v != 0;
-        log_info("event past its deadline", F_EVENT(items[i].id.v),
-                 F_DROPLET(items[i].row.droplet.v), F_REGION(items[i].row.region),
-                 F_STR("reason", event_reason_name(items[i].row.reason)));
-    }
+    int r = end_items(s, items, n, sum, ret_again, err);
     free(items);
     return r;
 }

@@ -12,6 +12,8 @@
 
 #define TRANSACTION_DROPLETS 1024       /* in one transaction at most, and */
 #define TRANSACTION_BYTES    (4u << 20) /* so many bytes of params, or one request */
+#define ANSWER_BYTES         4096       /* of a droplet in a stored answer, about, and */
+#define TAG_BYTES            256        /* of each of its tags */
 #define LIMIT_TRIES          4
 #define NUMBER_TRIES         4
 
@@ -52,8 +54,9 @@ struct chunk {
     size_t droplets, tags;    /* in all */
     struct counted *accounts; /* by id */
     size_t account_count;
-    bool strict;    /* a counter moved meanwhile: lock the accounts before they are read */
+    bool strict;    /* a counter moved or a key was taken meanwhile: look first, and lock */
     bool completed; /* the body came to its end: only the commit was left */
+    bool collided;  /* a number is somebody else's already */
 };
 
 /* ---- what the rows say ---- */
@@ -72,6 +75,10 @@ static int pack_droplets(struct chunk *c, int64_t now_ms, struct error *err)
             if (e < 0)
                 return e;
         }
+        if (r->key != NULL && r->answer == NULL)
+            r->answer = r->make_answer(r->ctx);
+        if (r->key != NULL && r->answer == NULL)
+            return error_set(err, ERR_INTERNAL, "out of memory");
     }
     return 0;
 }
@@ -132,7 +139,7 @@ static size_t fill_rows(const struct chunk *c, struct sql_value *droplets, struc
     return n;
 }
 
-static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
+static int insert_rows(struct sql *db, struct chunk *c, struct error *err)
 {
     size_t columns = c->droplets * (DROPLET_COLUMNS + EVENT_COLUMNS) + c->tags * ACCEPT_TAG_COLUMNS;
     struct sql_value *values = malloc(columns * sizeof *values);
@@ -149,9 +156,39 @@ static int insert_rows(struct sql *db, const struct chunk *c, struct error *err)
     if (r >= 0)
         r = sql_exec_array(db, INSERT_EVENT, events, EVENT_COLUMNS, n, err);
     free(values);
-    if (r == ERR_CONFLICT) /* numbers that somebody else has: never ours to hand out */
+    if (r == ERR_CONFLICT) { /* numbers that somebody else has: never ours to hand out */
+        c->collided = true;
         return error_set(err, ERR_INTERNAL, "accepting: %s", err->message);
+    }
     return r < 0 ? (int)r : 0;
+}
+
+/* ---- keys ---- */
+static int find_used(struct sql *db, struct chunk *c, struct error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < c->count && c->strict && r >= 0; i++) {
+        if (c->requests[i]->key == NULL)
+            continue;
+        r = idempotency_exists(db, c->requests[i]->key, err);
+        c->requests[i]->used = r > 0;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* ERR_CONFLICT: somebody else was faster, look again. */
+static int insert_answers(struct sql *db, const struct chunk *c, struct error *err)
+{
+    struct idempotency_row rows[TRANSACTION_DROPLETS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->count; i++) {
+        const struct accept_request *r = c->requests[i];
+        if (r->key != NULL && r->result == 0)
+            rows[n++] = (struct idempotency_row){r->key, ACCEPT_STATUS, r->answer};
+    }
+    return n > 0 ? idempotency_insert(db, rows, n, err) : 0;
 }
 
 /* ---- limits of accounts ---- */
@@ -208,7 +245,9 @@ static void admit(struct chunk *c)
         struct counted *a = find_account(c, r->account.v);
         bool asked = c->strict || a->limited;
         r->result = 0;
-        if (asked && !a->read)
+        if (r->used)
+            r->result = error_set(&r->err, ERR_CONFLICT, "the key was used meanwhile");
+        else if (asked && !a->read)
             r->result = error_set(&r->err, ERR_INVALID, "The account does not exist any more.");
         else if (asked && a->limit != 0 && a->droplets + a->added + r->count > a->limit)
             r->result = error_set(&r->err, ERR_NO_CAPACITY,
@@ -252,8 +291,13 @@ static int accept_body(struct sql *db, void *ctx, struct error *err)
     int r = read_accounts(db, c, err);
     if (r < 0)
         return r;
+    r = find_used(db, c, err);
+    if (r < 0)
+        return r;
     admit(c);
-    r = insert_rows(db, c, err);
+    r = insert_answers(db, c, err);
+    if (r >= 0)
+        r = insert_rows(db, c, err);
     if (r >= 0)
         r = count_accounts(db, c, err);
     c->completed = r >= 0;
@@ -393,6 +437,23 @@ static int note_account(struct chunk *c, const struct accept_request *r, struct 
     return 0;
 }
 
+/* Tells each request what became of it. What may be in a row, or is in somebody else's, is not put
+ * back. */
+static void end_chunk(const struct chunk *c, int r, const struct error *err)
+{
+    bool lost = r < 0 && (c->collided || (r == ERR_UNAVAILABLE && c->completed));
+
+    for (size_t i = 0; i < c->count; i++) {
+        struct accept_request *request = c->requests[i];
+        if (r < 0) {
+            request->result = r;
+            request->err = *err;
+        }
+        if (request->result < 0 && !lost)
+            put_back(c->env, request);
+    }
+}
+
 /* Stores the first requests of a list, as many as go into one transaction; returns how many. */
 static size_t accept_chunk(struct sql *db, const struct accept_env *env,
                            struct accept_request *const *requests, size_t count)
@@ -405,6 +466,8 @@ static size_t accept_chunk(struct sql *db, const struct accept_env *env,
     while (c.count < count && r >= 0) {
         const struct accept_request *next = requests[c.count];
         bytes += next->count * next->user_data_size;
+        if (next->key != NULL)
+            bytes += next->count * (ANSWER_BYTES + next->tag_count * TAG_BYTES);
         if (c.count > 0 &&
             (bytes > TRANSACTION_BYTES || c.droplets + next->count > TRANSACTION_DROPLETS))
             break;
@@ -417,15 +480,11 @@ static size_t accept_chunk(struct sql *db, const struct accept_env *env,
         qsort(c.accounts, c.account_count, sizeof *c.accounts, compare_accounts);
         r = store_chunk(db, &c, &err);
     }
-    bool unknown = r == ERR_UNAVAILABLE && c.completed;
-    for (size_t i = 0; i < c.count; i++) {
-        if (r < 0) {
-            requests[i]->result = r;
-            requests[i]->err = err;
-        }
-        if (requests[i]->result < 0 && !unknown) /* else a row may hold its addresses */
-            put_back(env, requests[i]);
-    }
+    if (r == ERR_INTERNAL && c.count > 1) /* one that cannot be stored must not stop the others */
+        for (size_t i = 0; i < c.count; i++)
+            (void)accept_chunk(db, env, requests + i, 1);
+    else
+        end_chunk(&c, r, &err);
     free(c.accounts);
     return c.count;
 }
@@ -454,4 +513,6 @@ void accept_request_clear(struct accept_request *r)
         free(r->droplets[k].params);
         r->droplets[k].params = NULL;
     }
+    free(r->answer);
+    r->answer = NULL;
 }

@@ -4,6 +4,7 @@
 
 #include "harpoon/store/addresses.h"
 #include "harpoon/store/catalog.h"
+#include "harpoon/store/idempotency.h"
 #include "harpoon/store/ids.h"
 #include "lib/error.h"
 #include "lib/ids.h"
@@ -16,6 +17,7 @@
 struct sql;
 
 #define ACCEPT_NAMES_MAX 10
+#define ACCEPT_STATUS    202 /* of a stored answer */
 
 struct accept_droplet {
     const char *name; /* in */
@@ -44,8 +46,15 @@ struct accept_request {
     const char *trace_id;
     struct accept_droplet droplets[ACCEPT_NAMES_MAX];
     size_t count;
+    /* Stored with its answer, which make_answer gives (malloc'ed) when all numbers and times are
+     * known. NULL: none. Never the same key twice in a batch. */
+    const struct idempotency_key *key;
+    char *(*make_answer)(void *ctx);
+    void *ctx;
 
-    int result; /* out: 0: committed, else as below, with `err` */
+    char *answer; /* out: as stored; accept_request_clear(), or the caller takes it */
+    bool used;    /* out: the key was taken by a request that came first */
+    int result;   /* out: 0: committed, else as below, with `err` */
     struct error err;
     int64_t created_ms, deadline_ms;
 };
@@ -58,8 +67,8 @@ struct accept_env {
 };
 
 /* Accepts `count` requests; each has its own result afterwards: 0, ERR_NO_CAPACITY (the account's
- * limit, or the region has no addresses left), ERR_BUSY, ERR_UNAVAILABLE (not stored, or nobody
- * can say). */
+ * limit, or the region has no addresses left), ERR_CONFLICT (`used`: idempotency_find() has the
+ * answer), ERR_BUSY, ERR_UNAVAILABLE (not stored, or nobody can say). */
 void accept_creates(struct sql *db, const struct accept_env *env,
                     struct accept_request *const *requests, size_t count);
 /* Frees what accept_creates put into it. */

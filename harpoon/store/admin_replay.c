@@ -265,7 +265,8 @@ static int replay(struct sql *db, struct replay *p, const struct event_record *o
     r = make_params(p, old, err);
     if (r >= 0)
         r = sql_transact(db, replay_body, p, err);
-    if (r != 1 && r != ERR_UNAVAILABLE) /* after a lost commit they may be in the row */
+    /* After a lost commit they may be in the row; what is in another's is not handed out again. */
+    if (r != 1 && r != ERR_UNAVAILABLE && r != ERR_CONFLICT)
         put_back(p, region);
     free(p->params);
     return r;

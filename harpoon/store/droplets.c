@@ -134,6 +134,15 @@ static int read_tags(struct sql *db, struct droplet_list *list, struct error *er
     return r < 0 ? (int)r : 0;
 }
 
+/* The columns hold ASCII: the database refuses to compare them with anything else. */
+static bool is_ascii(const char *text)
+{
+    for (; text != NULL && *text != 0; text++)
+        if ((unsigned char)*text > 0x7E)
+            return false;
+    return true;
+}
+
 static int on_total(void *ctx, const struct sql_row *row, struct error *err)
 {
     UNUSED(err);
@@ -169,7 +178,8 @@ int droplets_list(struct sql *db, const struct droplet_filter *filter, struct dr
                   struct error *err)
 {
     struct droplet_list list = {0};
-    int r = read_list(db, filter, &list, err);
+    bool possible = is_ascii(filter->tag) && is_ascii(filter->name);
+    int r = possible ? read_list(db, filter, &list, err) : 0;
 
     if (r < 0) {
         droplet_list_clear(&list);
@@ -299,6 +309,8 @@ int64_t droplets_tagged(struct sql *db, account_id account, const char *tag, dro
     struct tagged t = {.ids = ret, .max = max};
     struct sql_value values[] = {SQL_U(account.v), SQL_T(tag), SQL_U(after.v), SQL_U(max)};
 
+    if (!is_ascii(tag))
+        return 0;
     int64_t r = sql_query(db, TAGGED, values, ARRAY_LEN(values), on_tagged, &t, err);
     return r < 0 ? error_in(err, "droplets with a tag") : (int64_t)t.count;
 }

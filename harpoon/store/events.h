@@ -55,7 +55,8 @@ struct droplet_delete {
     struct event event; /* out: the destroy that was inserted, to be published; id 0: none */
 };
 /* Sets deleted_at and lowers the account's counter; a pending create is cancelled, a living droplet
- * without an unfinished event gets a destroy, and any other event ends first. One transaction. */
+ * without an unfinished event gets a destroy, and any other event ends first. One transaction, and
+ * another for those whose event ended while they were read. Below 0: some may be deleted. */
 int events_delete(struct sql *db, const struct events_env *env, struct droplet_delete *items,
                   size_t count, struct error *err) MUST_CHECK;
 

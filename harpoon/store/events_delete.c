@@ -28,12 +28,15 @@ struct slot { /* one droplet of the batch */
     struct droplet_delete *item;
     uint64_t event_id;     /* as it was when read without a lock */
     bool found, has_event; /* its rows were read and locked */
+    bool moved;            /* to another event in between: it is left for the next try */
     struct event event;    /* its unfinished event */
     struct events_write write;
 };
 
 struct deletion {
     const struct events_env *env;
+    struct droplet_delete *items; /* as they were asked for */
+    size_t item_count;
     struct slot *slots; /* by droplet id, ascending */
     size_t count;
     uint64_t *ids; /* scratch for lists of ids */
@@ -71,7 +74,7 @@ static int deletion_init(struct deletion *d, const struct events_env *env,
 {
     size_t n = 0;
 
-    *d = (struct deletion){.env = env};
+    *d = (struct deletion){.env = env, .items = items, .item_count = count};
     d->slots = calloc(count, sizeof *d->slots);
     d->ids = calloc(count, sizeof *d->ids);
     d->writes = calloc(count, sizeof *d->writes);
@@ -128,12 +131,23 @@ static int on_event(void *ctx, const struct sql_row *row, struct error *err)
     return 0;
 }
 
+/* Whoever else names a droplet in the same batch must not hide what its owner asks for. */
+static struct droplet_delete *owners_item(const struct deletion *d, struct droplet_delete *item,
+                                          account_id owner)
+{
+    for (size_t i = 0; i < d->item_count && item->account.v != owner.v; i++)
+        if (d->items[i].droplet.v == item->droplet.v && d->items[i].account.v == owner.v)
+            return &d->items[i];
+    return item;
+}
+
 static int on_droplet(void *ctx, const struct sql_row *row, struct error *err)
 {
     struct deletion *d = ctx;
     struct slot *slot = find_slot(d, sql_row_u64(row, 0));
     struct event *before;
 
+    UNUSED(err);
     d->now_ms = sql_row_i64(row, DROPLET_HEAD + EVENTS_DROPLET_COUNT);
     if (slot == NULL)
         return 0;
@@ -144,9 +158,10 @@ static int on_droplet(void *ctx, const struct sql_row *row, struct error *err)
     }
     before = &slot->event;
     events_droplet_decode(row, DROPLET_HEAD, before, &slot->write.columns);
-    if (before->droplet_event.v != slot->event_id)
-        return error_set(err, ERR_BUSY, "the droplet moved on while it was read");
-    slot->found = before->account.v == slot->item->account.v && !before->droplet_deleted;
+    slot->item = owners_item(d, slot->item, before->account);
+    slot->moved = before->droplet_event.v != slot->event_id;
+    slot->found =
+        !slot->moved && before->account.v == slot->item->account.v && !before->droplet_deleted;
     return 0;
 }
 
@@ -298,6 +313,18 @@ static int delete_body(struct sql *db, void *ctx, struct error *err)
     return r == 0 ? count_down(db, d, err) : r;
 }
 
+/* After a commit: those that moved on, for another try; how many there are. */
+static size_t keep_moved(struct deletion *d)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < d->count; i++)
+        if (d->slots[i].moved)
+            d->slots[n++] = d->slots[i];
+    d->count = n;
+    return n;
+}
+
 int events_delete(struct sql *db, const struct events_env *env, struct droplet_delete *items,
                   size_t count, struct error *err)
 {
@@ -314,6 +341,8 @@ int events_delete(struct sql *db, const struct events_env *env, struct droplet_d
         r = ids_reserve(env->event_ids, db, count, err);
         if (r >= 0)
             r = sql_transact(db, delete_body, &d, err);
+        if (r == 0 && keep_moved(&d) > 0)
+            r = error_set(err, ERR_BUSY, "droplets moved on while they were read");
         if (r != ERR_BUSY)
             break;
     }

@@ -213,6 +213,8 @@ int tokens_create(struct sql *db, const struct token_order *order, char ret[TOKE
     if (n < 0)
         return error_in(err, "token");
     memcpy(ret, text, sizeof text);
+    if (order->ret_id != NULL)
+        *order->ret_id = id;
     return 0;
 }
 

@@ -56,6 +56,7 @@ struct token_order {
     const char *name;
     bool read_only;
     int64_t expires_at_ms; /* 0: never */
+    uint64_t *ret_id;      /* out: the token's number; NULL: nobody asks */
 };
 /* Makes a token; `ret` is the only place that ever holds it. ERR_NOT_FOUND: no such account. */
 int tokens_create(struct sql *db, const struct token_order *order, char ret[TOKEN_TEXT],

@@ -119,23 +119,36 @@ static void take_placement(struct batch *b, struct task *t, const struct placeme
     }
 }
 
+static void take_dark(struct batch *b, unsigned permille)
+{
+    b->dark = permille > DARK_PERMILLE;
+    metric_set(M_REGION_DARK, permille / 1000.0, b->slug, NULL);
+}
+
+static bool is_of_one_item(int result)
+{
+    return result == ERR_INVALID || result == ERR_TOO_LARGE || result == ERR_INTERNAL;
+}
+
 /* The scheduler did not take the list as it is: one by one, so that one of them does not keep the
- * others. */
-static void place_alone(struct batch *b, struct task *t)
+ * others. Once it is away, the rest need not ask. Returns what it said. */
+static int place_alone(struct batch *b, struct task *t, struct error *err)
 {
     struct placement placement;
-    struct error err;
     unsigned dark;
-    int r = placer_place(b->options->placers[b->region], &t->work, 1, &placement, &dark, &err);
+    int r = placer_place(b->options->placers[b->region], &t->work, 1, &placement, &dark, err);
 
-    if (r == 0)
+    if (r == 0) {
+        take_dark(b, dark);
         take_placement(b, t, &placement);
-    else if (r == ERR_INVALID || r == ERR_TOO_LARGE)
-        add_input(t, IN_REFUSED, REASON_OTHER, err.message);
-    else if (r == ERR_INTERNAL)
-        add_input(t, IN_NO_ROOM, REASON_OTHER, err.message);
-    else
-        batch_hold(b, t, "scheduler", err.message);
+    } else if (r == ERR_INTERNAL) {
+        add_input(t, IN_NO_ROOM, REASON_OTHER, err->message);
+    } else if (is_of_one_item(r)) {
+        add_input(t, IN_REFUSED, REASON_OTHER, err->message);
+    } else {
+        batch_hold(b, t, "scheduler", err->message);
+    }
+    return r;
 }
 
 static void place(struct batch *b)
@@ -152,18 +165,18 @@ static void place(struct batch *b)
     int r = placer_place(b->options->placers[b->region], b->works, b->chosen_count, b->placements,
                          &dark_permille, &err);
     metric_observe(M_STEP_SECONDS, (double)(mono_ms() - started) / 1000, "place", NULL);
-    if (r == 0) {
-        b->dark = dark_permille > DARK_PERMILLE;
-        metric_set(M_REGION_DARK, dark_permille / 1000.0, b->slug, NULL);
-    }
-    bool alone = r == ERR_INVALID || r == ERR_TOO_LARGE || r == ERR_INTERNAL;
+    if (r == 0)
+        take_dark(b, dark_permille);
+    bool alone = is_of_one_item(r);
     for (size_t i = 0; i < b->chosen_count; i++) {
-        if (r == 0)
+        if (r == 0) {
             take_placement(b, b->chosen[i], &b->placements[i]);
-        else if (alone)
-            place_alone(b, b->chosen[i]);
-        else
+        } else if (alone) {
+            int one = place_alone(b, b->chosen[i], &err);
+            alone = one == 0 || is_of_one_item(one);
+        } else {
             batch_hold(b, b->chosen[i], "scheduler", err.message);
+        }
     }
 }
 

@@ -105,11 +105,11 @@ class BadInput(SystemTest):
         """Sends bytes as they are; returns the status line's number, or None when the peer just closed."""
         host, port = self.system.layout.api_http(1).split(":")
         with socket.create_connection((host, int(port)), timeout=40) as s:
-            s.sendall(text)
-            if half_close:
-                s.shutdown(socket.SHUT_WR)
             answer = http.client.HTTPResponse(s)
             try:
+                s.sendall(text)
+                if half_close:
+                    s.shutdown(socket.SHUT_WR)
                 answer.begin()
             except (http.client.HTTPException, OSError):
                 return None

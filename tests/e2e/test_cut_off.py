@@ -4,51 +4,13 @@ import unittest
 from tests.support.proxy import Proxy
 from tests.support.servers import wait_until
 from tests.support.system import SystemTest
-from tools.dev.processes import Daemon
 
 DISPATCHED, RUNNING = 2, 3
-LARGE = "262144"  # MiB: only the hypervisors that the story adds have room for s-2vcpu-4gb
 
 
 class CutOff(SystemTest):
     # The hypervisors that every system starts with are too small for the Droplet of the story.
     options = {"hypervisors": 1, "sim_shape": "1,1024,30"}
-    number = 5000
-
-    def add_hypervisor(self, proxies, latency_ms):
-        """One more hypervisor, large, that reaches the routers through `proxies`; approved."""
-        CutOff.number += 1
-        number, at = CutOff.number, self.system.layout
-        self.system.cluster.ctl("pki", "issue", "--dir", str(at.pki), "--region", "nyc3", "--hypervisors", f"{number}-{number}")
-        routers = ",".join(p.address for p in proxies) if proxies else at.region_routers("nyc3")
-        agent = Daemon(at, f"agent-{number}", [
-            at.binary("hypervisor-agent"), "--region", "nyc3", "--hypervisors", f"{number}-{number}", "--driver", "sim",
-            "--sim-shape", f"512,{LARGE},100000", "--latency-ms", str(latency_ms), "--sim-ledger", str(at.run / "sim-ledger.log"),
-            "--state-dir", str(at.run / f"agent-{number}"), "--routers", routers,
-            "--admin-listen", at.address(170 + number - 5000), "--tls-ca", str(at.pki / "ca.pem"),
-            "--tls-certificate", str(at.pki / "agents/nyc3/{id}.pem"), "--tls-key", str(at.pki / "agents/nyc3/{id}.key")],
-            at.address(170 + number - 5000))
-        agent.start()
-        self.addCleanup(agent.stop)
-        agent.wait_ready()
-
-        def placeable():
-            self.system.cluster.ctl("hypervisors", "approve", str(number), "--region", "nyc3")
-            return self.system.sql(f"SELECT 1 FROM hypervisors WHERE id={number} AND status=2", "scheduler")
-
-        def attempt():
-            try:
-                return placeable()
-            except RuntimeError:
-                return False  # not seen by the scheduler yet
-
-        wait_until(attempt, 60, f"hypervisor {number} approved")
-        return number
-
-    def event(self, droplet):
-        """(state, attempt, hypervisor) of the droplet's create."""
-        row = self.system.sql(f"SELECT state, attempt, hypervisor_id FROM events WHERE droplet_id={droplet} AND type=1")[0]
-        return tuple(int(v) for v in row)
 
     def deliver_again(self, droplet):
         """Makes the event's row due, so that its message is published again, and waits until it has been taken."""
@@ -63,7 +25,7 @@ class CutOff(SystemTest):
         proxies = [Proxy(self.system.layout.router_rpc("nyc3", i)) for i in (1, 2)]
         for proxy in proxies:
             self.addCleanup(proxy.close)
-        victim = self.add_hypervisor(proxies, latency_ms)
+        victim, _ = self.add_hypervisor(latency_ms, [p.address for p in proxies])
         if moment == "accepted":
             for proxy in proxies:
                 proxy.hold_after_chunk(250)  # the job passes, the word to begin does not
@@ -71,14 +33,14 @@ class CutOff(SystemTest):
         self.assertEqual(answer.status, 202)
         droplet = answer.json["droplet"]["id"]
         state = DISPATCHED if moment == "accepted" else RUNNING
-        wait_until(lambda: self.event(droplet) == (state, 1, victim), 60, f"the create is in state {state} on {victim}")
+        wait_until(lambda: self.system.create_event(droplet) == (state, 1, victim), 60, f"the create is in state {state} on {victim}")
         for proxy in proxies:
             proxy.cut()
         if moment == "accepted":
             self.assertEqual(self.system.ledger.operations(droplet), [], "it began before the row allowed it")
-        self.add_hypervisor(None, 50)  # there is room elsewhere: nobody may use it
+        self.add_hypervisor(50)  # there is room elsewhere: nobody may use it
         self.deliver_again(droplet)
-        self.assertEqual(self.event(droplet)[1:], (1, victim), "unreachable is never a reason for another attempt")
+        self.assertEqual(self.system.create_event(droplet)[1:], (1, victim), "unreachable is never a reason for another attempt")
         if delete:
             self.assertEqual(self.api.call("DELETE", f"/v2/droplets/{droplet}").status, 204)
             self.assertIsNone(self.api.droplet(droplet))

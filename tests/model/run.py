@@ -26,7 +26,7 @@ HOLDS = [  # what is added to the plain story, options
     ("agents forget that they began", "FORGETFUL"),
     ("room comes and goes", "OTHERS NO_DELETE"),
     ("a fence", "FENCES ONE_WORKER"),
-    ("a fence that ends", "FENCES UNFENCES NO_DELETE"),
+    ("a fence that ends", "FENCES UNFENCES ONE_WORKER NO_DELETE"),
     ("a lost journal", "JOURNAL_LOSS ONE_WORKER NO_DELETE"),
 ]
 
@@ -43,7 +43,7 @@ HOLDS_FULL = [
 CAUGHT = [  # the mistake, options
     ("Start is sent before the row is stored", "BUG_START_BEFORE_STORE"),
     ("the next attempt does not wait for closed", "BUG_NEXT_UNCLOSED"),
-    ("a refusal in no journal counts as closed", "BUG_LOOSE_REFUSAL_CLOSES"),
+    ("a refusal in no journal counts as closed", "BUG_LOOSE_REFUSAL_CLOSES ONE_WORKER NO_DELETE"),
     ("another journal's closed counts", "BUG_ANY_JOURNAL_CLOSES JOURNAL_LOSS ONE_WORKER NO_DELETE"),
     ("the row is moved whatever its attempt", "BUG_MOVE_IGNORES_ATTEMPT"),
     ("a move that misses releases the claim", "BUG_MISS_RELEASES"),
@@ -64,7 +64,7 @@ CAUGHT = [  # the mistake, options
     ("a destroy leaves an accepted job", "BUG_DESTROY_LEAVES_HELD"),
     ("a destroy cannot follow to a new journal",
      "BUG_DESTROY_BOUND_TO_JOURNAL JOURNAL_LOSS ONE_WORKER NO_DELETE"),
-    ("back from a fence with the old journal", "BUG_UNFENCE_KEEPS_JOURNAL FENCES UNFENCES NO_DELETE"),
+    ("back from a fence with the old journal", "BUG_UNFENCE_KEEPS_JOURNAL FENCES UNFENCES ONE_WORKER NO_DELETE"),
 ]
 
 REACHED = [  # what must be possible, or the model proves nothing

@@ -273,6 +273,29 @@ static void address_of_a_refused_request_goes_to_the_next_one(void **state)
     assert_int_equal(last.droplets[0].public_ipv4, first.droplets[0].public_ipv4 + 1);
 }
 
+static void number_that_somebody_else_has_stops_only_its_own_create(void **state)
+{
+    struct accept_request taken = create_of(unlimited, 1), r[3];
+
+    UNUSED(state);
+    accept(&taken, 1);
+    /* As after a database was restored without a promotion: the next address is in use. */
+    run("UPDATE droplets SET ipv4 = ipv4 + 1");
+    for (size_t i = 0; i < ARRAY_LEN(r); i++)
+        r[i] = create_of(unlimited, 1);
+    accept(r, ARRAY_LEN(r));
+    assert_int_equal(r[0].result, ERR_INTERNAL);
+    assert_int_equal(r[1].result, 0);
+    assert_int_equal(r[2].result, 0);
+    for (size_t i = 0; i < ARRAY_LEN(r); i++)
+        r[i] = create_of(unlimited, 1);
+    accept(r, ARRAY_LEN(r)); /* it is not handed out again */
+    for (size_t i = 0; i < ARRAY_LEN(r); i++)
+        assert_int_equal(r[i].result, 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM droplets"), 6);
+    assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1"), 6);
+}
+
 static void large_user_data_is_split_over_transactions(void **state)
 {
     enum { REQUESTS = 20 };
@@ -531,6 +554,27 @@ static void filters_by_tag_and_name_count_exactly(void **state)
     assert_int_equal(list.total, 2);
     assert_int_equal(list.count, 2);
     droplet_list_clear(&list);
+}
+
+static void filter_that_no_name_or_tag_can_have_finds_nothing(void **state)
+{
+    static const char *const odd[] = {"", "caf\xc3\xa9", "\xf0\x9f\x98\x80", "\xff", "%", "\x01"};
+    struct accept_request r = create_of(unlimited, 1);
+    struct droplet_list list;
+    struct error err;
+
+    UNUSED(state);
+    accept(&r, 1);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(odd); i++) {
+        struct droplet_filter f = {.account = unlimited, .limit = 20};
+        if (i < ARRAY_LEN(odd))
+            f.name = odd[i];
+        else
+            f.tag = odd[i - ARRAY_LEN(odd)];
+        assert_int_equal(droplets_list(db, &f, &list, &err), 0);
+        assert_int_equal(list.total, 0);
+        droplet_list_clear(&list);
+    }
 }
 
 static void deleted_droplet_is_in_no_list_and_its_actions_live_on(void **state)
@@ -842,6 +886,7 @@ int main(void)
         TEST(account_that_is_gone_has_its_request_refused),
         TEST(no_address_is_handed_out_twice),
         TEST(address_of_a_refused_request_goes_to_the_next_one),
+        TEST(number_that_somebody_else_has_stops_only_its_own_create),
         TEST(large_user_data_is_split_over_transactions),
         TEST(two_replicas_do_not_pass_an_accounts_limit),
         TEST(used_up_block_is_followed_by_released_addresses),
@@ -850,6 +895,7 @@ int main(void)
         TEST(revoked_token_is_not_found),
         TEST(lists_show_newest_first_and_only_ones_own),
         TEST(filters_by_tag_and_name_count_exactly),
+        TEST(filter_that_no_name_or_tag_can_have_finds_nothing),
         TEST(deleted_droplet_is_in_no_list_and_its_actions_live_on),
         TEST(action_is_found_by_its_owner_and_its_droplet_only),
         TEST(cleanups_are_not_shown),

@@ -456,6 +456,25 @@ static void another_accounts_droplet_is_not_found(void **unused)
     assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1", 0), 1);
 }
 
+static void another_accounts_delete_does_not_hide_the_owners(void **unused)
+{
+    UNUSED(unused);
+    for (uint64_t i = 0; i < 2; i++) {
+        accept_create(50 + i, 100 + i);
+        const account_id first = {i == 0 ? 2 : 1}, second = {i == 0 ? 1 : 2};
+        struct droplet_delete items[] = {
+            {.droplet = {50 + i}, .account = first, .actor = "customer"},
+            {.droplet = {50 + i}, .account = second, .actor = "customer"},
+        };
+        struct error err;
+        assert_int_equal(events_delete(db, &env, items, 2, &err), 0);
+        assert_int_equal(items[0].found, first.v == 1);
+        assert_int_equal(items[1].found, second.v == 1);
+        assert_int_equal(state_of(100 + i), EVENT_CANCELLED);
+    }
+    assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1", 0), 0);
+}
+
 static void many_deletes_are_one_transaction(void **unused)
 {
     UNUSED(unused);
@@ -482,6 +501,55 @@ static void many_deletes_are_one_transaction(void **unused)
     assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1", 0), 0);
     assert_int_equal(number("SELECT COUNT(*) FROM events WHERE state = 6", 0), 20);
     assert_int_equal(number("SELECT COUNT(DISTINCT id) FROM events WHERE type = 2", 0), 20);
+}
+
+enum { ENDING = 400, ENDED_TOGETHER = 4 };
+
+/* Reports that their creates have succeeded, a few at a time. */
+static void *end_creates(void *arg)
+{
+    struct error err;
+
+    for (uint64_t i = 0; i < ENDING; i += ENDED_TOGETHER) {
+        struct event_item items[ENDED_TOGETHER];
+        for (uint64_t k = 0; k < ENDED_TOGETHER; k++)
+            items[k] = item(100 + i + k, IN_SUCCEEDED);
+        for (int r = ERR_BUSY; r == ERR_BUSY;)
+            r = events_apply(arg, &env, items, ENDED_TOGETHER, &err);
+    }
+    sql_thread_end();
+    return NULL;
+}
+
+static void deletes_are_accepted_while_the_creates_of_the_droplets_end(void **unused)
+{
+    UNUSED(unused);
+    static struct droplet_delete items[ENDING];
+    struct error err;
+    pthread_t thread;
+    for (uint64_t i = 0; i < ENDING; i++) {
+        accept_create(1000 + i, 100 + i);
+        items[i] =
+            (struct droplet_delete){.droplet = {1000 + i}, .account = {1}, .actor = "customer"};
+    }
+    run("UPDATE events SET state = 2, hypervisor_id = 7, journal_id ="
+        " X'01020300000000000000000000000000'",
+        0);
+    assert_int_equal(pthread_create(&thread, NULL, end_creates, other), 0);
+    int r = events_delete(db, &env, items, ENDING, &err);
+    pthread_join(thread, NULL);
+    assert_int_equal(r, 0);
+    for (uint64_t i = 0; i < ENDING; i++)
+        assert_true(items[i].found);
+    assert_int_equal(number("SELECT droplets FROM accounts WHERE id = 1", 0), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM events WHERE type = 1 AND state = 4", 0), ENDING);
+    /* Each has one destroy, whoever came first. */
+    assert_int_equal(number("SELECT COUNT(*) FROM droplets d JOIN events e ON e.id = d.event_id"
+                            " WHERE d.deleted_at > 0 AND e.type = 2 AND e.state = 1"
+                            " AND e.hypervisor_id = 7",
+                            0),
+                     ENDING);
+    assert_int_equal(number("SELECT COUNT(*) FROM events WHERE type = 2", 0), ENDING);
 }
 
 /* ---- fences ---- */
@@ -840,7 +908,9 @@ int main(void)
         TEST(deleting_an_active_droplet_inserts_its_destroy),
         TEST(deleting_during_a_cleanup_waits_for_its_end_and_needs_no_destroy),
         TEST(another_accounts_droplet_is_not_found),
+        TEST(another_accounts_delete_does_not_hide_the_owners),
         TEST(many_deletes_are_one_transaction),
+        TEST(deletes_are_accepted_while_the_creates_of_the_droplets_end),
         TEST(a_fence_moves_what_was_there_and_only_while_it_stands),
         TEST(a_fence_ends_a_destroy_that_waits_for_its_hypervisor),
         TEST(fences_are_loaded_in_order),

@@ -217,6 +217,25 @@ a_dispatched_create_past_its_deadline_ends_and_its_cleanup_follows_at_once(void 
     assert_true(p.params_size > 0);
 }
 
+static void one_that_cannot_be_ended_does_not_keep_the_others(void **unused)
+{
+    UNUSED(unused);
+    run("ALTER TABLE events ADD CONSTRAINT stuck CHECK (id <> 101 OR state <> 5)", 0);
+    uint64_t errors = counter(offsetof(struct sweeper_stats, errors));
+    for (uint64_t i = 0; i < 3; i++)
+        accept_create(50 + i, 100 + i);
+    for (uint64_t i = 0; i < 3; i++)
+        wait_published(100 + i);
+    run("UPDATE events SET deadline = 1, check_at = 1 WHERE id >= ?", 100);
+    for (uint64_t id = 100; id < 103; id += 2)
+        wait_until(has_failed, &id, "the event is ended");
+    assert_int_equal(read_event(101).state, EVENT_PENDING);
+    assert_int_equal(counter(offsetof(struct sweeper_stats, errors)), errors); /* no pause */
+    run("ALTER TABLE events DROP CONSTRAINT stuck", 0);
+    uint64_t id = 101;
+    wait_until(has_failed, &id, "the event is ended");
+}
+
 static void a_backlog_is_swept_batch_after_batch(void **unused)
 {
     UNUSED(unused);
@@ -313,6 +332,7 @@ int main(void)
         TEST(a_lost_message_is_published_again_with_all_that_a_worker_needs),
         TEST(what_could_not_be_published_is_due_again),
         TEST(a_dispatched_create_past_its_deadline_ends_and_its_cleanup_follows_at_once),
+        TEST(one_that_cannot_be_ended_does_not_keep_the_others),
         TEST(a_backlog_is_swept_batch_after_batch),
         TEST(it_goes_on_when_the_database_is_back),
     };

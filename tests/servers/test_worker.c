@@ -156,6 +156,18 @@ static void wait_acked(uint64_t tag)
     wait_until(is_acked, &tag, "the message is acknowledged");
 }
 
+static bool is_paused(void *unused)
+{
+    UNUSED(unused);
+    return broker_is_paused();
+}
+
+static bool is_taking(void *unused)
+{
+    UNUSED(unused);
+    return !broker_is_paused();
+}
+
 static void do_event(uint64_t event)
 {
     wait_acked(publish(event));
@@ -348,6 +360,27 @@ static void an_agent_that_is_not_connected_is_waited_for_with_the_same_claim(voi
     do_event(100);
     assert_int_equal(scheduler_placed(100, 2), 1);
     assert_int_equal(scheduler_excluded(100), 1);
+}
+
+static void a_dark_region_is_known_too_when_its_list_was_not_taken(void **unused)
+{
+    UNUSED(unused);
+    for (uint64_t i = 0; i < 2; i++) {
+        accept_create(50 + i, 100 + i);
+        do_event(100 + i); /* nobody answers */
+    }
+    run("UPDATE events SET t_waiting = t_waiting - 15000 WHERE id >= ?", 100);
+    scheduler_stop();
+    uint64_t tags[] = {publish(100), publish(101)}; /* held, so that they are placed together */
+    wait_until(is_paused, NULL, "nothing is taken any more");
+    scheduler_places(PLACED, HERE, 201);
+    scheduler_refuses_lists(true);
+    scheduler_start(certificates_role(certificates, "scheduler"));
+    for (uint64_t i = 0; i < 2; i++) {
+        wait_acked(tags[i]);
+        assert_int_equal(read_event(100 + i).attempt, 1);
+    }
+    wait_until(is_taking, NULL, "the queue is taken from again");
 }
 
 static void a_refusal_in_the_journal_is_followed_by_the_next_attempt(void **unused)
@@ -609,18 +642,6 @@ static void a_question_by_the_wrong_role_is_refused(void **unused)
 
 /* ---- when peers are away ---- */
 
-static bool is_paused(void *unused)
-{
-    UNUSED(unused);
-    return broker_is_paused();
-}
-
-static bool is_taking(void *unused)
-{
-    UNUSED(unused);
-    return !broker_is_paused();
-}
-
 static void while_the_scheduler_is_away_messages_are_held_and_none_are_taken(void **unused)
 {
     UNUSED(unused);
@@ -872,6 +893,7 @@ int main(void)
         TEST(a_late_message_of_a_cancelled_create_is_dropped_and_its_claim_released),
         TEST(an_agent_of_the_second_router_is_found_there),
         TEST(an_agent_that_is_not_connected_is_waited_for_with_the_same_claim),
+        TEST(a_dark_region_is_known_too_when_its_list_was_not_taken),
         TEST(a_refusal_in_the_journal_is_followed_by_the_next_attempt),
         TEST(no_room_is_stored_with_a_time_to_ask_again),
         TEST(a_message_older_than_the_scheduler_knows_is_acknowledged),

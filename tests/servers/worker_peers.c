@@ -203,6 +203,7 @@ static struct peer scheduler;
 static Harpoon__Scheduler__V1__Placement__Outcome place_outcome;
 static uint64_t place_hypervisor;
 static unsigned place_dark;
+static bool place_alone; /* lists are refused */
 
 static void on_place(void *ctx, struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -213,6 +214,15 @@ static void on_place(void *ctx, struct rpc_call *call, const ProtobufCMessage *m
 
     UNUSED(ctx);
     pthread_mutex_lock(&lock);
+    if (place_alone && in->n_items > 1) {
+        struct error err;
+        pthread_mutex_unlock(&lock);
+        (void)error_set(&err, ERR_INVALID, "one of them is not well formed");
+        rpc_fail(call, &err);
+        free(placements);
+        free(list);
+        return;
+    }
     for (size_t i = 0; i < in->n_items; i++) {
         const Harpoon__Scheduler__V1__PlaceItem *item = in->items[i];
         placements[i] = (Harpoon__Scheduler__V1__Placement)HARPOON__SCHEDULER__V1__PLACEMENT__INIT;
@@ -279,6 +289,13 @@ void scheduler_places(Harpoon__Scheduler__V1__Placement__Outcome outcome, uint64
     place_outcome = outcome;
     place_hypervisor = hypervisor;
     place_dark = dark_permille;
+}
+
+void scheduler_refuses_lists(bool refuse)
+{
+    LOCK_SCOPE(&lock);
+
+    place_alone = refuse;
 }
 
 size_t scheduler_placed(uint64_t event, unsigned attempt)
@@ -478,4 +495,5 @@ void peers_forget(void)
     place_outcome = HARPOON__SCHEDULER__V1__PLACEMENT__OUTCOME__OUTCOME_PLACED;
     place_hypervisor = 7;
     place_dark = 0;
+    place_alone = false;
 }

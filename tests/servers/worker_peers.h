@@ -27,6 +27,7 @@ const char *scheduler_address(void); /* the same after each start */
 /* What Place answers from now on. */
 void scheduler_places(Harpoon__Scheduler__V1__Placement__Outcome outcome, uint64_t hypervisor,
                       unsigned dark_permille);
+void scheduler_refuses_lists(bool refuse); /* Place of more than one item is ERR_INVALID */
 size_t scheduler_placed(uint64_t event, unsigned attempt); /* how often it was asked */
 size_t scheduler_excluded(uint64_t event);                 /* exclusions of its last request */
 /* How often this was released: (event, attempt), or with event 0 every claim of the droplet. */

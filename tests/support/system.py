@@ -1,4 +1,5 @@
 """A whole Harpoon of its own for end-to-end stories: real servers, real daemons, own folder and ports."""
+import itertools
 import os
 import shutil
 import unittest
@@ -9,6 +10,7 @@ from tests.support.ledger import Ledger
 from tests.support.servers import wait_until
 from tools.dev.cluster import Cluster
 from tools.dev.layout import ROOT, Layout
+from tools.dev.processes import Daemon
 
 PORT_BASE = int(os.environ.get("HARPOON_TEST_PORT_BASE", "18000"))
 
@@ -59,6 +61,36 @@ class System:
     def sql(self, statements, database="harpoon"):
         return self.cluster.mariadb.sql(statements, database=database)
 
+    def create_event(self, droplet):
+        """(state, attempt, hypervisor) of the droplet's create."""
+        row = self.sql(f"SELECT state, attempt, hypervisor_id FROM events WHERE droplet_id={droplet} AND type=1")[0]
+        return tuple(int(value) for value in row)
+
+    def start_hypervisor(self, number, latency_ms, routers=None):
+        """One more simulated hypervisor, larger than others, in a process of its own; approved. Returns its Daemon."""
+        at = self.layout
+        self.cluster.ctl("pki", "issue", "--dir", str(at.pki), "--region", "nyc3", "--hypervisors", f"{number}-{number}")
+        admin = at.address(170 + number % 30)
+        agent = Daemon(at, f"agent-{number}", [
+            at.binary("hypervisor-agent"), "--region", "nyc3", "--hypervisors", f"{number}-{number}", "--driver", "sim",
+            "--sim-shape", "4,8192,1000", "--latency-ms", str(latency_ms),
+            "--sim-ledger", str(at.run / "sim-ledger.log"), "--state-dir", str(at.run / f"agent-{number}"),
+            "--routers", ",".join(routers) if routers else at.region_routers("nyc3"), "--admin-listen", admin,
+            "--tls-ca", str(at.pki / "ca.pem"), "--tls-certificate", str(at.pki / "agents/nyc3/{id}.pem"),
+            "--tls-key", str(at.pki / "agents/nyc3/{id}.key")], admin)
+        agent.start()
+        agent.wait_ready()
+
+        def approved():
+            try:
+                self.cluster.ctl("hypervisors", "approve", str(number), "--region", "nyc3")
+            except RuntimeError:
+                return False  # not seen by the scheduler yet
+            return self.sql(f"SELECT 1 FROM hypervisors WHERE id={number} AND status=2", "scheduler")
+
+        wait_until(approved, 60, f"hypervisor {number} approved")
+        return agent
+
     def unfinished(self):
         """Events of the database that have not ended."""
         return int(self.sql("SELECT COUNT(*) FROM events WHERE check_at IS NOT NULL")[0][0])
@@ -84,6 +116,7 @@ class SystemTest(unittest.TestCase):
     """Stories that share one running system, described by `options`."""
     options = {}
     images = ()
+    numbers = itertools.count(5001)  # of hypervisors that stories add
 
     @classmethod
     def setUpClass(cls):
@@ -98,6 +131,13 @@ class SystemTest(unittest.TestCase):
         if len(result.failures) + len(result.errors) > before:
             self.system.keep_logs()
         return result
+
+    def add_hypervisor(self, latency_ms, routers=None):
+        """(number, Daemon) of one more hypervisor, which is stopped when the test ends."""
+        number = next(self.numbers)
+        agent = self.system.start_hypervisor(number, latency_ms, routers)
+        self.addCleanup(agent.stop)
+        return number, agent
 
     def assert_promises(self, live=()):
         """The ledger shows no droplet with two VMs at any time, and at the end just those in `live`."""

@@ -141,16 +141,18 @@ def _dispatch(args):
 
 
 def main():
-    parser = _parser()
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "help"):
-        print(OVERVIEW)
-        return 0
     sys.stdout.reconfigure(line_buffering=True)
     try:
-        return _dispatch(parser.parse_args()) or 0
+        if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "help"):
+            print(OVERVIEW)
+            return 0
+        return _dispatch(_parser().parse_args()) or 0
     except (RuntimeError, TimeoutError, subprocess.CalledProcessError) as error:
         print(f"./dev: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nstopped waiting; what was started goes on: ./dev status, ./dev down", file=sys.stderr)
         return 130

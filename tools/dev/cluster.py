@@ -98,7 +98,8 @@ class Cluster:
         for i in range(1, at.apis + 1):
             yield Daemon(at, f"harpoon-api-{i}", [
                 at.binary("harpoon"), "api", "--http-listen", at.api_http(i), "--listen", at.api_rpc(i),
-                "--admin-listen", at.api_admin(i), "--regions", regions, "--schedulers", at.all_schedulers(),
+                "--admin-listen", at.api_admin(i), "--schedulers", at.all_schedulers(),
+                "--create-deadline-s", str(at.options["create_deadline_s"]),
                 *self._mysql_options("harpoon_api", "harpoon"), *self._amqp_options("harpoon"),
                 *self._tls_options("harpoon")], at.api_admin(i))
         for region in at.regions:
@@ -107,7 +108,7 @@ class Cluster:
                     at.binary("eventrouter"), "--region", region, "--name", f"{region}-{i}", "--listen",
                     at.router_rpc(region, i), "--advertise", at.router_rpc(region, i), "--admin-listen",
                     at.router_admin(region, i), "--peers", at.region_routers(region), "--harpoon", at.all_workers(),
-                    "--schedulers", at.all_schedulers(), *self._tls_options("eventrouter")], at.router_admin(region, i))
+                    "--schedulers", at.all_schedulers(), "--sample-interval-ms", "1000", *self._tls_options("eventrouter")], at.router_admin(region, i))
         for region in at.regions:
             yield Daemon(at, f"agents-{region}", self._agent_command(region), at.agents_admin(region))
 

@@ -16,6 +16,7 @@ DEFAULTS = {
     "latency_ms": 50,
     "replicas": 1,  # of api and worker; schedulers are never fewer than 2
     "port_base": DEFAULT_PORT_BASE,
+    "create_deadline_s": 900,
 }
 
 

@@ -99,7 +99,7 @@ def run(names):
         try:
             function()
             outcome = "passed"
-        except (subprocess.CalledProcessError, RuntimeError, TimeoutError) as error:
+        except (subprocess.CalledProcessError, RuntimeError, OSError) as error:  # a TimeoutError is an OSError
             print(f"{name}: {error}", file=sys.stderr)
             outcome = "FAILED"
             failed.append(name)

@@ -49,7 +49,7 @@ struct router {
     pthread_cond_t changed;
     struct heard *first, **last;
     struct rpc_stream *stream; /* the newest */
-    unsigned streams;
+    unsigned streams, came[SAID_SAMPLE + 1];
 };
 
 static void on_open(void *ctx, struct rpc_stream *stream)
@@ -76,6 +76,7 @@ static void on_message(void *ctx, struct rpc_stream *stream, const ProtobufCMess
     h->message = harpoon__agent__v1__from_agent__unpack(NULL, size, bytes);
     free(bytes);
     LOCK_SCOPE(&r->lock);
+    r->came[h->message->body_case]++;
     *r->last = h;
     r->last = &h->next;
     pthread_cond_broadcast(&r->changed);
@@ -198,13 +199,10 @@ from_agent *router_hear(struct router *r, from_case which)
     }
 }
 
-bool router_has(struct router *r, from_case which)
+unsigned router_count(struct router *r, from_case which)
 {
     LOCK_SCOPE(&r->lock);
-    for (struct heard *h = r->first; h != NULL; h = h->next)
-        if (h->message->body_case == which)
-            return true;
-    return false;
+    return r->came[which];
 }
 
 void router_forget(struct router *r)

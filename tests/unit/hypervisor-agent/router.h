@@ -46,8 +46,8 @@ int router_port(const struct router *r);
  * said_free. Fails the test after WAIT_MS. */
 from_agent *router_hear(struct router *r, from_case which);
 void said_free(from_agent *m);
-/* Is a message of this kind waiting to be heard now? */
-bool router_has(struct router *r, from_case which);
+/* How many messages of this kind have come so far, heard or not. */
+unsigned router_count(struct router *r, from_case which);
 /* Forgets what was said so far. */
 void router_forget(struct router *r);
 /* How many streams have been opened so far. */

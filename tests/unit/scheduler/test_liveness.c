@@ -67,6 +67,20 @@ static void end_of_this_or_a_later_session_does(void **state)
     liveness_free(l);
 }
 
+static void end_of_another_journals_session_does_not_count(void **state)
+{
+    struct liveness *l = liveness_new();
+
+    (void)state;
+    see(l, sighting(50, true, journal_a), 0);
+    see(l, sighting(50, false, journal_a), 1);
+    see(l, sighting(1, true, journal_b), 2);
+    assert_null(see(l, sighting(50, false, journal_a), 3)); /* said twice: the answer was lost */
+    see(l, sighting(1, true, journal_b), 4);
+    assert_true(is_connected(l));
+    liveness_free(l);
+}
+
 static void router_that_has_not_noticed_the_end_is_not_believed(void **state)
 {
     struct liveness *l = liveness_new();
@@ -169,6 +183,7 @@ int main(void)
         cmocka_unit_test(router_that_has_not_noticed_the_end_is_not_believed),
         cmocka_unit_test(session_ends_when_nobody_names_it),
         cmocka_unit_test(new_journal_may_count_its_sessions_from_the_start),
+        cmocka_unit_test(end_of_another_journals_session_does_not_count),
         cmocka_unit_test(comparison_is_of_the_last_sighting),
         cmocka_unit_test(load_is_smoothed_and_creates_are_not),
         cmocka_unit_test(there_is_an_end_to_what_is_kept),
