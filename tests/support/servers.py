@@ -175,7 +175,8 @@ class MariaDB(Server):
         (self.folder / "tmp").mkdir(exist_ok=True)
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         made = subprocess.run(["mariadb-install-db", "--no-defaults", f"--user={user}", f"--datadir={self.data}",
-                               "--auth-root-authentication-method=normal", "--skip-test-db"],
+                               "--auth-root-authentication-method=normal", "--skip-test-db",
+                               "--skip-name-resolve"],
                               env=self.environment(), capture_output=True, text=True)
         if made.returncode:
             raise RuntimeError(f"mariadb-install-db: {made.stdout[-2000:]}{made.stderr[-2000:]}")
