@@ -55,19 +55,20 @@ def style():
 
 def e2e():
     """Stories with every real process: MariaDB, RabbitMQ, all daemons, real API clients."""
-    _stories("tests/e2e")
+    _stories("tests/e2e", SANITIZER_OPTIONS)
 
 
 def vm():
     """A Droplet that boots under QEMU and says on its console who it is."""
-    _meson_test(*SANITIZED, ["vm"], env=SANITIZER_OPTIONS)
-    _stories("tests/real_vm")
+    options = {**SANITIZER_OPTIONS, "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1"}  # libvirt loses bytes of its own
+    _meson_test(*SANITIZED, ["vm"], env=options)
+    _stories("tests/real_vm", options)
 
 
-def _stories(folder):
+def _stories(folder, options):
     layout = Layout(build=ROOT / SANITIZED[0])
     build(layout, setup=SANITIZED[1])
-    env = {**os.environ, **SANITIZER_OPTIONS, "HARPOON_BUILD_FOLDER": str(layout.build)}
+    env = {**os.environ, **options, "HARPOON_BUILD_FOLDER": str(layout.build)}
     for story in sorted((ROOT / folder).glob("test_*.py")):
         print(f"--- {story.relative_to(ROOT)}", flush=True)
         module = ".".join(story.relative_to(ROOT).with_suffix("").parts)
