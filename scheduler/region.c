@@ -75,14 +75,16 @@ static struct fleet *take_fleet_locked(struct region *r)
     return old;
 }
 
-void region_lose(struct region *r)
+void region_lose(struct region *r, uint64_t epoch)
 {
-    struct fleet *old;
+    struct fleet *old = NULL;
 
     pthread_mutex_lock(&r->lock);
-    old = take_fleet_locked(r);
-    r->role = REGION_FOLLOWING;
-    r->leader[0] = '\0';
+    if (r->epoch == epoch && r->role != REGION_FOLLOWING) {
+        old = take_fleet_locked(r);
+        r->role = REGION_FOLLOWING;
+        r->leader[0] = '\0';
+    }
     pthread_mutex_unlock(&r->lock);
     fleet_free(old);
 }
