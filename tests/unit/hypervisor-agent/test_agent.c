@@ -634,6 +634,25 @@ static void what_ended_long_ago_is_forgotten_but_not_that_it_was_destroyed(void 
     assert_int_equal(router_deliver(f->router, destroy(2, 10, 1)).outcome, ACCEPTED);
 }
 
+static void what_was_just_forgotten_may_be_taken_again(void **state)
+{
+    struct fixture *f = *state;
+
+    f->agent.config.journal_keep_days = 0;
+    started(state);
+    router_run(f->router, create(1, 10, 1));
+    router_sync(f->router);
+    router_sync(f->router); /* the acknowledgement is written, too */
+    agent_prune(f->agent.agent);
+    assert_int_equal(router_deliver(f->router, create(1, 10, 1)).outcome, ACCEPTED);
+    agent_crash(&f->agent);
+    agent_begin(&f->agent);
+    router_let_in(f->router);
+    router_say_start(f->router, 1, 1);
+    router_store(f->router, 1, SUCCEEDED);
+    assert_int_equal(agent_lines(&f->agent, ""), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -667,6 +686,7 @@ int main(void)
         TEST(a_damaged_journal_keeps_the_agent_from_starting),
         TEST(what_cannot_be_written_is_not_acknowledged),
         TEST(what_ended_long_ago_is_forgotten_but_not_that_it_was_destroyed),
+        TEST(what_was_just_forgotten_may_be_taken_again),
     };
     return cmocka_run_group_tests(tests, router_group_setup, router_group_teardown);
 }
