@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The pause doubles with each failure in a row from 1 ms: what must happen within WAIT_MS may not
+ * fail 14 times, which at 700 it did in one run of forty. */
+#define FAIL_PERMILLE 300
+
 struct fixture {
     struct router *router;
     struct agent_under_test agent;
@@ -306,10 +310,10 @@ static void a_create_that_fails_is_undone_and_closed_with_its_reason(void **stat
 {
     struct fixture *f = *state;
 
-    f->agent.config.sim_fail_permille = 700; /* undoing fails as often, and is tried again */
+    f->agent.config.sim_fail_permille = FAIL_PERMILLE; /* undoing fails as often, tried again */
     started(state);
     size_t closed = 0;
-    for (uint64_t i = 1; i <= 20; i++) {
+    for (uint64_t i = 1; i <= 40; i++) {
         assert_int_equal(router_deliver(f->router, create(i, i, 1)).outcome, ACCEPTED);
         router_say_start(f->router, i, 1);
         struct reported r = router_hear_report(f->router, i);
@@ -320,7 +324,7 @@ static void a_create_that_fails_is_undone_and_closed_with_its_reason(void **stat
     }
     assert_true(closed > 0);
     assert_int_equal(agent_lines(&f->agent, "create") - agent_lines(&f->agent, "destroy"),
-                     20 - closed);
+                     40 - closed);
 }
 
 static void a_conflict_is_left_alone_and_closed(void **state)
@@ -397,15 +401,15 @@ static void a_destroy_that_fails_is_tried_until_it_is_done(void **state)
 {
     struct fixture *f = started(state);
 
-    for (uint64_t i = 1; i <= 5; i++)
+    for (uint64_t i = 1; i <= 15; i++)
         router_run(f->router, create(i, i, 1));
     agent_end(&f->agent);
-    f->agent.config.sim_fail_permille = 700;
+    f->agent.config.sim_fail_permille = FAIL_PERMILLE;
     agent_begin(&f->agent);
     router_let_in(f->router);
-    for (uint64_t i = 1; i <= 5; i++)
+    for (uint64_t i = 1; i <= 15; i++)
         router_run(f->router, destroy(i + 100, i, 1));
-    assert_int_equal(agent_lines(&f->agent, "destroy"), 5);
+    assert_int_equal(agent_lines(&f->agent, "destroy"), 15);
 }
 
 /* ---- restarts, fences, roads ---- */
