@@ -1,5 +1,6 @@
 #include "scheduler/region.h"
 
+#include "lib/clock.h"
 #include "scheduler/lease.h"
 #include "scheduler/memory.h"
 
@@ -118,7 +119,7 @@ void region_apply_presence_locked(struct region *r, size_t row, const struct pre
 
     fleet_view_get(r->fleet, row, &v);
     if (sampled)
-        fleet_set_load(r->fleet, row, &p->load);
+        fleet_set_load(r->fleet, row, &p->load, unix_ms());
     fleet_set_session(r->fleet, row, p->connected,
                       p->compared || uuid_equal(&p->journal, &v.hypervisor.journal));
 }
