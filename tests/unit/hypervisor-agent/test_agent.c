@@ -250,6 +250,39 @@ static void a_late_answer_to_running_is_not_taken_for_the_results(void **state)
     assert_int_equal(router_hear_report(f->router, 2).result, SUCCEEDED);
 }
 
+static uint32_t hear_creates(struct router *r)
+{
+    from_agent *m = router_hear(r, SAID_SAMPLE);
+    uint32_t n = m->sample->creates_in_flight;
+
+    said_free(m);
+    return n;
+}
+
+static void creates_in_flight_are_told_when_they_change(void **state)
+{
+    struct fixture *f = *state;
+
+    f->agent.config.latency_ms = 100; /* and samples come every hour */
+    started(state);
+    assert_int_equal(router_deliver(f->router, create(1, 10, 1)).outcome, ACCEPTED);
+    router_say_start(f->router, 1, 1);
+    assert_int_equal(hear_creates(f->router), 1);
+    assert_int_equal(hear_creates(f->router), 0);
+    router_store(f->router, 1, SUCCEEDED);
+    agent_end(&f->agent);
+
+    f->agent.config.latency_ms = 3600000;
+    agent_begin(&f->agent);
+    router_let_in(f->router);
+    assert_int_equal(router_deliver(f->router, create(2, 20, 1)).outcome, ACCEPTED);
+    router_say_start(f->router, 2, 1);
+    assert_int_equal(hear_creates(f->router), 1);
+    router_cut(f->router);
+    router_let_in(f->router);
+    assert_int_equal(hear_creates(f->router), 1); /* the next router learns it, too */
+}
+
 static void discard_undoes_what_the_attempt_made(void **state)
 {
     struct fixture *f = started(state);
@@ -671,6 +704,7 @@ int main(void)
         TEST(what_is_not_for_this_agent_is_refused),
         TEST(a_result_is_reported_until_it_is_stored),
         TEST(a_late_answer_to_running_is_not_taken_for_the_results),
+        TEST(creates_in_flight_are_told_when_they_change),
         TEST(discard_undoes_what_the_attempt_made),
         TEST(discard_of_a_running_job_undoes_it_when_the_driver_is_done),
         TEST(unknown_touches_nothing),
