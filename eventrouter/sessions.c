@@ -12,12 +12,13 @@
 #include <utlist.h>
 
 #define UNDER_WAY_MAX 4000 /* confirms and reports of one session */
+#define ATTACHES_MAX  4    /* of one session, not answered: each may be large */
 
 struct session {
     atomic_int refs;
     struct rpc_stream *stream;
     uint64_t serial, hypervisor_id;
-    atomic_uint under_way;
+    atomic_uint under_way, attaches;
     _Atomic(const char *) end_reason;
 
     /* guarded by the table's lock */
@@ -139,6 +140,19 @@ bool session_reserve(struct session *s, unsigned n)
 void session_release(struct session *s, unsigned n)
 {
     atomic_fetch_sub(&s->under_way, n);
+}
+
+bool session_reserve_attach(struct session *s)
+{
+    if (atomic_fetch_add(&s->attaches, 1) < ATTACHES_MAX)
+        return true;
+    atomic_fetch_sub(&s->attaches, 1);
+    return false;
+}
+
+void session_release_attach(struct session *s)
+{
+    atomic_fetch_sub(&s->attaches, 1);
 }
 
 /* ---- coming ---- */

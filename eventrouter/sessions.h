@@ -57,6 +57,9 @@ void session_finish(struct session *s, const char *reason, const struct error *e
 /* Takes `n` of what a session may have under way to Harpoon; false: too many. */
 bool session_reserve(struct session *s, unsigned n);
 void session_release(struct session *s, unsigned n);
+/* The same for an Attach that waits for its answer. */
+bool session_reserve_attach(struct session *s);
+void session_release_attach(struct session *s);
 
 /* A stream has come. The caller has the reference. ERR_BUSY: as many as there may be. */
 int sessions_open(struct sessions *t, struct rpc_stream *stream, int64_t now_mono_ms,

@@ -242,6 +242,22 @@ static void streams_beyond_the_limit_are_shed(void **state)
     world_stop(&w);
 }
 
+static void agent_that_attaches_without_end_is_cut(void **state)
+{
+    UNUSED(state);
+    struct world w;
+    struct agent a;
+    world_start(&w, 1, 1, INTERVAL_MS);
+    world_stop_harpoon(&w); /* none of them is answered */
+    agent_join(&a, &w, 7, 1);
+    for (int i = 0; i < 4; i++)
+        agent_attach(&a, JOURNAL, 1);
+    agent_wait(&a, &a.closed, 1);
+    assert_int_equal(a.end.code, ERR_BUSY);
+    agent_close(&a);
+    world_stop(&w);
+}
+
 static void silent_stream_is_ended(void **state)
 {
     UNUSED(state);
@@ -545,6 +561,7 @@ int main(void)
         cmocka_unit_test(certificate_of_another_region_is_refused),
         cmocka_unit_test(garbage_ends_its_stream_and_no_other),
         cmocka_unit_test(streams_beyond_the_limit_are_shed),
+        cmocka_unit_test(agent_that_attaches_without_end_is_cut),
         cmocka_unit_test(silent_stream_is_ended),
         cmocka_unit_test(workers_methods_are_theirs_alone),
         cmocka_unit_test(jobs_are_answered_in_the_order_asked),
