@@ -242,6 +242,33 @@ static void streams_beyond_the_limit_are_shed(void **state)
     world_stop(&w);
 }
 
+enum { CROWD = 17 };
+
+static bool is_one_shed(void *ctx)
+{
+    const struct agent *a = ctx;
+    for (int i = 0; i < CROWD; i++)
+        if (a[i].closed && a[i].end.code == ERR_BUSY)
+            return true;
+    return false;
+}
+
+static void one_hypervisor_does_not_take_every_place(void **state)
+{
+    UNUSED(state);
+    struct world w;
+    struct agent a[CROWD], other;
+    world_start(&w, 1, 1, INTERVAL_MS);
+    for (int i = 0; i < CROWD; i++)
+        agent_open(&a[i], &w, 0, "nyc3", 7); /* and says nothing */
+    world_wait(&w, is_one_shed, a);
+    agent_join(&other, &w, 8, 1);
+    agent_close(&other);
+    for (int i = 0; i < CROWD; i++)
+        agent_close(&a[i]);
+    world_stop(&w);
+}
+
 static void agent_that_attaches_without_end_is_cut(void **state)
 {
     UNUSED(state);
@@ -561,6 +588,7 @@ int main(void)
         cmocka_unit_test(certificate_of_another_region_is_refused),
         cmocka_unit_test(garbage_ends_its_stream_and_no_other),
         cmocka_unit_test(streams_beyond_the_limit_are_shed),
+        cmocka_unit_test(one_hypervisor_does_not_take_every_place),
         cmocka_unit_test(agent_that_attaches_without_end_is_cut),
         cmocka_unit_test(silent_stream_is_ended),
         cmocka_unit_test(workers_methods_are_theirs_alone),
