@@ -143,6 +143,7 @@ static void drop_link(struct hypervisor *hv)
     s->attaching = false;
     loop_timer_clear(loop_of(hv), &s->sampler);
     loop_timer_clear(loop_of(hv), &s->teller);
+    loop_timer_clear(loop_of(hv), &hv->drain_timer);
     hypervisor_detached(hv);
 }
 
@@ -479,6 +480,7 @@ void session_on_close(struct hypervisor *hv, const struct error *why)
     loop_timer_clear(loop_of(hv), &s->timer);
     loop_timer_clear(loop_of(hv), &s->sampler);
     loop_timer_clear(loop_of(hv), &s->teller);
+    loop_timer_clear(loop_of(hv), &hv->drain_timer);
     hypervisor_detached(hv);
     if (was_attached)
         connect_in(hv, pause_after_loss(hv->agent));

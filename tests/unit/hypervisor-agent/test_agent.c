@@ -560,9 +560,29 @@ static void a_redirect_is_followed(void **state)
                         router_address(other));
     router_let_in(other);
     router_run(other, create(1, 10, 1));
-    router_say_drain(other, router_address(f->router));
+    router_say_drain(other, router_address(f->router), 1);
     router_let_in(f->router);
     router_run(f->router, create(2, 20, 1));
+    agent_end(&f->agent);
+    router_stop(other);
+}
+
+/* Its stream broke first, and it has moved already. */
+static void a_drain_of_a_stream_that_is_gone_moves_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct router *other = router_start(0);
+
+    agent_begin(&f->agent);
+    router_let_in(f->router);
+    router_say_drain(f->router, router_address(other), 300);
+    router_sync(f->router);
+    router_cut(f->router);
+    router_let_in(other);
+    int64_t until = mono_ms() + 600; /* when the drain would have been due */
+    while (mono_ms() < until)
+        router_sync(other);
+    assert_int_equal(router_streams(other), 1);
     agent_end(&f->agent);
     router_stop(other);
 }
@@ -719,6 +739,7 @@ int main(void)
         TEST(the_journal_keeps_its_id_and_sessions_grow),
         TEST(a_fenced_hypervisor_removes_all_and_attaches_again),
         TEST(a_redirect_is_followed),
+        TEST(a_drain_of_a_stream_that_is_gone_moves_nobody),
         TEST(redirects_in_a_circle_end),
         TEST(the_second_router_is_taken_when_the_first_is_gone),
         TEST(a_damaged_journal_keeps_the_agent_from_starting),
