@@ -252,15 +252,17 @@ static bool submit(struct forward *f, struct forward_item *item)
     return false;
 }
 
-void forward_attach(struct forward *f, struct session *s, uint32_t generation,
+bool forward_attach(struct forward *f, struct session *s, uint32_t generation,
                     const Harpoon__Agent__V1__Attach *attach)
 {
+    if (!session_reserve_attach(s))
+        return false;
     struct forward_item *item = item_new(FORWARD_ATTACH, s);
-
     item->generation = generation;
     item->message = message_copy(&attach->base, &item->size);
     if (!submit(f, item))
         again_later(f, &item, 1);
+    return true;
 }
 
 void forward_confirm(struct forward *f, struct session *s, const Harpoon__Agent__V1__Refs *refs)

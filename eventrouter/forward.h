@@ -29,8 +29,9 @@ int forward_start(const struct forward_options *options, struct forward **ret,
 /* Asks nothing more. NULL is fine; gives NULL. */
 struct forward *forward_stop(struct forward *f);
 
-/* All are copied. What finds its queue full is dropped, and counted. */
-void forward_attach(struct forward *f, struct session *s, uint32_t generation,
+/* All are copied. A Confirm or Report that finds its queue full is dropped, and counted. */
+/* false: too many of this session wait already; this one will not be answered. */
+bool forward_attach(struct forward *f, struct session *s, uint32_t generation,
                     const Harpoon__Agent__V1__Attach *attach);
 void forward_confirm(struct forward *f, struct session *s, const Harpoon__Agent__V1__Refs *refs);
 void forward_reports(struct forward *f, struct session *s,

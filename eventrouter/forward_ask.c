@@ -8,7 +8,9 @@
 void forward_item_free(struct forward_item *item)
 {
     if (item->session) {
-        if (item->kind != FORWARD_ATTACH)
+        if (item->kind == FORWARD_ATTACH)
+            session_release_attach(item->session);
+        else
             session_release(item->session, 1);
         session_unref(item->session);
     }

@@ -141,7 +141,8 @@ static void on_attach(struct router *r, struct session *s, const Harpoon__Agent_
                        &(struct error){ERR_CONFLICT, "a newer stream has taken its place"});
         session_unref(replaced);
     }
-    forward_attach(r->forward, s, generation, attach);
+    if (!forward_attach(r->forward, s, generation, attach))
+        refuse(s, "flood", &(struct error){ERR_BUSY, "attached too often, not answered yet"});
 }
 
 /* ---- what comes after ---- */

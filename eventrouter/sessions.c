@@ -12,12 +12,14 @@
 #include <utlist.h>
 
 #define UNDER_WAY_MAX 4000 /* confirms and reports of one session */
+#define STREAMS_MAX   16   /* of one hypervisor, the ones that are ending with them */
+#define ATTACHES_MAX  4    /* of one session, not answered: each may be large */
 
 struct session {
     atomic_int refs;
     struct rpc_stream *stream;
     uint64_t serial, hypervisor_id;
-    atomic_uint under_way;
+    atomic_uint under_way, attaches;
     _Atomic(const char *) end_reason;
 
     /* guarded by the table's lock */
@@ -36,11 +38,19 @@ struct left {
     struct left *prev, *next;
 };
 
+/* How many streams a hypervisor has: one agent is not to take the places of all. */
+struct crowd {
+    uint64_t hypervisor_id;
+    unsigned streams;
+    UT_hash_handle hh;
+};
+
 struct sessions {
     size_t max;
     pthread_mutex_t lock; /* guards what follows */
     struct session *all;  /* every open stream */
     struct session *by_hypervisor;
+    struct crowd *crowds;
     size_t count;
     uint64_t last_serial, last_change;
     struct left *left; /* oldest first */
@@ -141,7 +151,47 @@ void session_release(struct session *s, unsigned n)
     atomic_fetch_sub(&s->under_way, n);
 }
 
+bool session_reserve_attach(struct session *s)
+{
+    if (atomic_fetch_add(&s->attaches, 1) < ATTACHES_MAX)
+        return true;
+    atomic_fetch_sub(&s->attaches, 1);
+    return false;
+}
+
+void session_release_attach(struct session *s)
+{
+    atomic_fetch_sub(&s->attaches, 1);
+}
+
 /* ---- coming ---- */
+
+static int crowd_enter_locked(struct sessions *t, uint64_t hypervisor_id, struct error *err)
+{
+    struct crowd *c = NULL;
+
+    HASH_FIND(hh, t->crowds, &hypervisor_id, sizeof(hypervisor_id), c);
+    if (c && c->streams >= STREAMS_MAX)
+        return error_set(err, ERR_BUSY, "this hypervisor has %u streams already", c->streams);
+    if (!c) {
+        c = must_calloc(1, sizeof(*c));
+        c->hypervisor_id = hypervisor_id;
+        HASH_ADD(hh, t->crowds, hypervisor_id, sizeof(hypervisor_id), c);
+    }
+    c->streams++;
+    return 0;
+}
+
+static void crowd_leave_locked(struct sessions *t, uint64_t hypervisor_id)
+{
+    struct crowd *c = NULL;
+
+    HASH_FIND(hh, t->crowds, &hypervisor_id, sizeof(hypervisor_id), c);
+    if (--c->streams > 0)
+        return;
+    HASH_DEL(t->crowds, c);
+    free(c);
+}
 
 int sessions_open(struct sessions *t, struct rpc_stream *stream, int64_t now_mono_ms,
                   struct session **ret, struct error *err)
@@ -151,6 +201,9 @@ int sessions_open(struct sessions *t, struct rpc_stream *stream, int64_t now_mon
 
     if (t->count >= t->max)
         return error_set(err, ERR_BUSY, "this router holds %zu streams already", t->count);
+    int r = crowd_enter_locked(t, peer->hypervisor_id, err);
+    if (r < 0)
+        return r;
     struct session *s = must_calloc(1, sizeof(*s));
     s->refs = 1;
     s->stream = rpc_stream_ref(stream);
@@ -290,6 +343,7 @@ void sessions_close(struct sessions *t, struct session *s, struct session_view *
     s->view.state = SESSION_ENDED;
     DL_DELETE(t->all, s);
     t->count--;
+    crowd_leave_locked(t, s->hypervisor_id);
 }
 
 struct session *sessions_find(struct sessions *t, uint64_t hypervisor_id, struct session_view *ret)

@@ -57,8 +57,12 @@ void session_finish(struct session *s, const char *reason, const struct error *e
 /* Takes `n` of what a session may have under way to Harpoon; false: too many. */
 bool session_reserve(struct session *s, unsigned n);
 void session_release(struct session *s, unsigned n);
+/* The same for an Attach that waits for its answer. */
+bool session_reserve_attach(struct session *s);
+void session_release_attach(struct session *s);
 
-/* A stream has come. The caller has the reference. ERR_BUSY: as many as there may be. */
+/* A stream has come. The caller has the reference. ERR_BUSY: as many as there may
+ * be, here or of one hypervisor. */
 int sessions_open(struct sessions *t, struct rpc_stream *stream, int64_t now_mono_ms,
                   struct session **ret, struct error *err) MUST_CHECK;
 /* Attach has been said, for the first time or again; its verdict is awaited. *ret_replaced (may

@@ -72,6 +72,11 @@ static void list_remove(struct book_list *l, struct job *job)
     l->count--;
 }
 
+static bool is_creating(const struct job *job)
+{
+    return job->state == JOB_BEGUN && job->kind == JOB_CREATE;
+}
+
 static bool is_ended(enum job_state state, enum job_ack ack)
 {
     return (state == JOB_SUCCEEDED || state == JOB_CLOSED) && ack == JOB_ACKNOWLEDGED;
@@ -104,8 +109,10 @@ void book_move(struct book *b, struct job *job, enum job_state state, enum job_a
     b->states[job->state]--;
     b->states[state]++;
     b->orphans += (size_t)(ack == JOB_ORPHAN) - (size_t)(job->ack == JOB_ORPHAN);
+    b->creates -= is_creating(job);
     job->state = state;
     job->ack = ack;
+    b->creates += is_creating(job);
     if (ended == job->in_ended)
         return;
     list_remove(ended ? &b->open : &b->ended, job);
@@ -134,6 +141,7 @@ void book_remove(struct book *b, struct job *job)
     map_remove(&b->jobs, &job->node);
     b->states[job->state]--;
     b->orphans -= job->ack == JOB_ORPHAN;
+    b->creates -= is_creating(job);
     job_free(job);
     book_tidy_droplet(b, d);
 }

@@ -74,6 +74,7 @@ struct book {
     struct book_list ended; /* acknowledged, kept to know them again */
     size_t states[JOB_STATES];
     size_t orphans;
+    size_t creates; /* begun */
 };
 
 struct job *book_find(const struct book *b, event_id event); /* NULL: none */

@@ -55,6 +55,7 @@ static void move(struct hypervisor *hv, struct job *job, enum job_state state, e
 
     book_move(&hv->book, job, state, ack);
     hv->agent->ended += (size_t)job->in_ended - (size_t)was;
+    session_tell_creates(hv);
 }
 
 static void log_end(const struct hypervisor *hv, const struct job *job)
@@ -399,15 +400,6 @@ void hypervisor_take_probe(struct hypervisor *hv, struct probing *p)
     hv->domain_count = p->domain_count;
     p->domains = NULL;
     p->domain_count = 0;
-}
-
-uint32_t hypervisor_creates_in_flight(const struct hypervisor *hv)
-{
-    uint32_t n = 0;
-
-    for (const struct job *job = hv->book.open.first; job != NULL; job = job->next)
-        n += job->state == JOB_BEGUN && job->kind == JOB_CREATE;
-    return n;
 }
 
 static void resume(struct hypervisor *hv)

@@ -95,7 +95,6 @@ void hypervisor_adopt(struct hypervisor *hv, struct job *job);
 void hypervisor_match_domains(struct hypervisor *hv);
 /* The probe's answers become the hypervisor's: capacity, and domains if it was asked for them. */
 void hypervisor_take_probe(struct hypervisor *hv, struct probing *p);
-uint32_t hypervisor_creates_in_flight(const struct hypervisor *hv);
 /* The stream is gone. */
 void hypervisor_detached(struct hypervisor *hv);
 void hypervisor_set_standing(struct hypervisor *hv, enum standing standing);

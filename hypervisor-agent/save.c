@@ -186,6 +186,8 @@ static bool fill(struct save *s)
     struct hypervisor *hv = s->hv;
     struct journal_change *c = s->changes;
 
+    for (size_t i = 0; i < hv->delete_count; i++, s->count++) /* first: it may be there anew */
+        *c++ = hv->deletes[i];
     for (const struct job *job = hv->dirty; job != NULL; job = job->next_dirty, c++) {
         describe_job(hv, job, c);
         s->versions[c - s->changes] = job->version;
@@ -205,10 +207,7 @@ static bool fill(struct save *s)
         memcpy(c->hypervisor.journal_id, hv->journal_id, sizeof hv->journal_id);
         memcpy(c->hypervisor.installation, hv->installation, sizeof hv->installation);
         s->count++;
-        c++;
     }
-    for (size_t i = 0; i < hv->delete_count; i++, s->count++)
-        *c++ = hv->deletes[i];
     return true;
 }
 

@@ -21,6 +21,7 @@ enum {
     MICROSECONDS_EACH = 2200, /* of a router's time for one that connects, twice over */
     SPREAD_MAX_MS = 60000,
     SAMPLE_MS = 5000,      /* when the router does not say */
+    TELL_MS = 250,         /* between samples out of turn */
     LIST_EVERY_MS = 60000, /* events are hints, the list is the truth */
     LATER_MS = 600000,     /* no word that Harpoon can be asked again: attach anew */
     LOGGED_ORPHANS = 20,
@@ -141,6 +142,8 @@ static void drop_link(struct hypervisor *hv)
     s->link = NULL;
     s->attaching = false;
     loop_timer_clear(loop_of(hv), &s->sampler);
+    loop_timer_clear(loop_of(hv), &s->teller);
+    loop_timer_clear(loop_of(hv), &hv->drain_timer);
     hypervisor_detached(hv);
 }
 
@@ -290,6 +293,9 @@ static void settle(struct hypervisor *hv, const Harpoon__Agent__V1__Attached *in
     s->sample_interval_ms = in->sample_interval_ms ? in->sample_interval_ms : SAMPLE_MS;
     if (s->sampler.slot == 0)
         sample_in(hv, random_below(s->sample_interval_ms));
+    if (s->creates_told > 0)
+        s->creates_told = SIZE_MAX;
+    session_tell_creates(hv);
 }
 
 static void on_attached(struct hypervisor *hv, const Harpoon__Agent__V1__Attached *in)
@@ -348,13 +354,33 @@ static void send_sample(struct hypervisor *hv)
     sample.iowait_permille = hv->sample.iowait_permille;
     sample.memory_pressure_permille = hv->sample.memory_pressure_permille;
     sample.network_bytes_per_s = hv->sample.network_bytes_per_s;
-    sample.creates_in_flight = hypervisor_creates_in_flight(hv);
+    sample.creates_in_flight = (uint32_t)hv->book.creates;
     sample.domains = (uint32_t)hv->domain_count;
     sample.capacity = &capacity;
     message.body_case = HARPOON__AGENT__V1__FROM_AGENT__BODY_SAMPLE;
     message.sample = &sample;
     if (session_send(hv, &message, &err) < 0)
         log_debug("a sample was not sent", F_HYPERVISOR(hv->id.v), F_ERROR(&err));
+    hv->session.creates_told = hv->book.creates;
+    hv->session.told_ms = loop_now_ms(loop_of(hv));
+}
+
+/* The scheduler places no more on a hypervisor with many creates in flight: when it learns of their
+ * end only by the next sample, that interval paces them. */
+void session_tell_creates(struct hypervisor *hv)
+{
+    struct session *s = &hv->session;
+
+    if (session_is_attached(hv) && hv->book.creates != s->creates_told)
+        loop_timer_set_by(loop_of(hv), &s->teller, s->told_ms + TELL_MS);
+}
+
+static void on_teller(struct loop_timer *t)
+{
+    struct hypervisor *hv = OWNER_OF(t, struct hypervisor, session.teller);
+
+    if (session_is_attached(hv) && hv->book.creates != hv->session.creates_told)
+        send_sample(hv);
 }
 
 static void on_sampled(struct hypervisor *hv, struct probing *p)
@@ -453,6 +479,8 @@ void session_on_close(struct hypervisor *hv, const struct error *why)
     s->attaching = false;
     loop_timer_clear(loop_of(hv), &s->timer);
     loop_timer_clear(loop_of(hv), &s->sampler);
+    loop_timer_clear(loop_of(hv), &s->teller);
+    loop_timer_clear(loop_of(hv), &hv->drain_timer);
     hypervisor_detached(hv);
     if (was_attached)
         connect_in(hv, pause_after_loss(hv->agent));
@@ -475,6 +503,7 @@ int session_init(struct hypervisor *hv, struct error *err)
 {
     hv->session.timer.fire = on_timer;
     hv->session.sampler.fire = on_sampler;
+    hv->session.teller.fire = on_teller;
     hv->drain_timer.fire = on_drain_timer;
     backoff_init(&hv->session.backoff,
                  (int)(spread_ms(hv->agent) > PAUSE_MS ? spread_ms(hv->agent) : PAUSE_MS),

@@ -18,6 +18,9 @@ struct session {
     bool attaching;            /* no answer to Attach yet */
     struct loop_timer timer;   /* to connect, or to give up waiting */
     struct loop_timer sampler; /* the next sample */
+    struct loop_timer teller;  /* a sample out of turn: creates in flight have changed */
+    size_t creates_told;       /* in the last sample; SIZE_MAX: this router knows none */
+    int64_t told_ms;           /* mono */
     uint16_t *order;           /* routers, the owner first; index into the setup's */
     size_t tried;              /* routers that failed since the last success */
     char *redirect;            /* owned: go there first; NULL: nowhere in particular */
@@ -40,6 +43,8 @@ bool session_is_attached(const struct hypervisor *hv);
 /* ERR_BUSY: the stream's queue is full. ERR_UNAVAILABLE: no stream. */
 int session_send(struct hypervisor *hv, const Harpoon__Agent__V1__FromAgent *message,
                  struct error *err) MUST_CHECK;
+/* The book's creates may have changed: the router hears of it soon. */
+void session_tell_creates(struct hypervisor *hv);
 /* From the link. */
 void session_on_message(struct hypervisor *hv, const Harpoon__Agent__V1__ToAgent *message);
 void session_on_close(struct hypervisor *hv, const struct error *why);

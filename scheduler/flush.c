@@ -210,7 +210,7 @@ static void part_end(struct flusher *f, struct part *p, int r, const struct erro
         outcome = FLUSH_NOT_LEADER;
         log_warn("lease lost, found at a commit", F_REGION(region), F_U64("epoch", p->epoch));
         metric_add(M_LEASE_CHANGES, 1, region, "lost", NULL);
-        region_lose(p->region);
+        region_lose(p->region, p->epoch);
     } else {
         metric_add(M_STORED, (double)p->net.take_count, region, "taken", NULL);
         metric_add(M_STORED, (double)p->net.release_count, region, "released", NULL);

@@ -75,7 +75,7 @@ static int renew_one(struct leader *l, struct region *region, struct error *err)
     if (r == 0) {
         log_warn("lease lost", F_REGION(region->name), F_U64("epoch", epoch));
         metric_add(M_LEASE_CHANGES, 1, region->name, "lost", NULL);
-        region_lose(region);
+        region_lose(region, epoch);
     } else if (r > 0) {
         LOCK_SCOPE(&region->lock);
         region->renewed_mono_ms = began;
@@ -150,7 +150,7 @@ static int retake(struct leader *l, struct region *region, uint64_t epoch, struc
     int r = lease_retake(l->db, region->name, epoch, l->options.address, err);
 
     if (r == 0)
-        region_lose(region);
+        region_lose(region, epoch);
     if (r <= 0)
         return r;
     region_hold(region, epoch + 1, began);
@@ -275,7 +275,7 @@ static void give_back_all(struct leader *l)
         bool ours = region->role != REGION_FOLLOWING;
         uint64_t epoch = region->epoch;
         pthread_mutex_unlock(&region->lock);
-        region_lose(region);
+        region_lose(region, epoch);
         if (ours && lease_give_back(l->db, region->name, epoch, &err) < 0)
             log_warn("lease not given back, it ends by itself", F_REGION(region->name),
                      F_ERROR(&err));

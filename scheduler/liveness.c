@@ -88,11 +88,16 @@ static void take_sample(struct presence *p, const struct sample *s)
     p->sampled = true;
 }
 
+static bool is_of_journal(const struct presence *p, const struct sighting *s)
+{
+    return memcmp(&p->journal, &s->journal, sizeof(p->journal)) == 0;
+}
+
 /* Session numbers grow within one journal only. Another journal with a lower number is news when
  * the one that is known has gone; its end says nothing of the one that is known. */
 static bool is_old_news(const struct presence *p, const struct sighting *s)
 {
-    bool same_journal = memcmp(&p->journal, &s->journal, sizeof(p->journal)) == 0;
+    bool same_journal = is_of_journal(p, s);
 
     if (!same_journal && !s->attached && p->seen_mono_ms != 0)
         return true;
@@ -109,7 +114,7 @@ struct presence *liveness_see(struct liveness *l, const struct sighting *s, int6
 
     if (!p || is_old_news(p, s))
         return NULL;
-    if (s->session < p->session) /* another journal, numbered anew */
+    if (s->attached && !is_of_journal(p, s)) /* numbered anew */
         p->ended_below = 0;
     p->session = s->session;
     if (!s->attached) {

@@ -1,5 +1,6 @@
 #include "scheduler/region.h"
 
+#include "lib/clock.h"
 #include "scheduler/lease.h"
 #include "scheduler/memory.h"
 
@@ -75,14 +76,16 @@ static struct fleet *take_fleet_locked(struct region *r)
     return old;
 }
 
-void region_lose(struct region *r)
+void region_lose(struct region *r, uint64_t epoch)
 {
-    struct fleet *old;
+    struct fleet *old = NULL;
 
     pthread_mutex_lock(&r->lock);
-    old = take_fleet_locked(r);
-    r->role = REGION_FOLLOWING;
-    r->leader[0] = '\0';
+    if (r->epoch == epoch && r->role != REGION_FOLLOWING) {
+        old = take_fleet_locked(r);
+        r->role = REGION_FOLLOWING;
+        r->leader[0] = '\0';
+    }
     pthread_mutex_unlock(&r->lock);
     fleet_free(old);
 }
@@ -116,7 +119,7 @@ void region_apply_presence_locked(struct region *r, size_t row, const struct pre
 
     fleet_view_get(r->fleet, row, &v);
     if (sampled)
-        fleet_set_load(r->fleet, row, &p->load);
+        fleet_set_load(r->fleet, row, &p->load, unix_ms());
     fleet_set_session(r->fleet, row, p->connected,
                       p->compared || uuid_equal(&p->journal, &v.hypervisor.journal));
 }

@@ -49,8 +49,9 @@ bool region_leads_locked(const struct region *r, int64_t now_mono_ms);
 
 /* The following take the lock themselves. */
 
-/* Somebody else has, or may have, the lease: the fleet is dropped. */
-void region_lose(struct region *r);
+/* Somebody else has, or may have, the lease that was ours with `epoch`: the fleet is dropped. Late
+ * news of an earlier one says nothing of the lease we have now. */
+void region_lose(struct region *r, uint64_t epoch);
 /* A commit on the fleet of `generation` failed: memory is ahead of the database and is dropped, to
  * be loaded anew under a higher epoch. */
 void region_distrust(struct region *r, uint64_t generation);

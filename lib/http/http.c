@@ -378,15 +378,16 @@ struct http_server *http_server_stop(struct http_server *s, int grace_ms)
 {
     if (s == NULL)
         return NULL;
-    int listening = MHD_quiesce_daemon(s->mhd);
-    if (listening >= 0)
-        (void)shutdown(listening, SHUT_RD); /* who connects now is refused, not left waiting */
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->mhd, MHD_DAEMON_INFO_LISTEN_FD);
+
+    /* Who connects now is refused, not left waiting. Not by MHD_quiesce_daemon: it and a thread of
+     * the library may both take the socket out of epoll, and the second one aborts the process. */
+    if (info != NULL && info->listen_fd >= 0)
+        (void)shutdown(info->listen_fd, SHUT_RD);
     wait_for_answers(s, grace_ms);
     cut_waiting(s);
     pthread_join(s->janitor, NULL);
     MHD_stop_daemon(s->mhd);
-    if (listening >= 0)
-        close(listening);
     server_free(s);
     return NULL;
 }

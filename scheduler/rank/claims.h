@@ -21,8 +21,8 @@ struct claim {
 /* A claim in the table. Pointers are good until claims_remove. */
 struct claim_node {
     struct claim claim;
-    uint32_t row;    /* of the hypervisor in its fleet */
-    uint32_t sample; /* the hypervisor's sample count when it was taken */
+    uint32_t row;  /* of the hypervisor in its fleet */
+    uint64_t slot; /* of time, when it was taken (rank/fleet.c); 0: by an earlier leader */
     struct claim_node *next_of_event, *next_of_droplet;
     struct claim_node *before, *after; /* in the order of taking */
 };

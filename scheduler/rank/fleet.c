@@ -36,7 +36,10 @@ static size_t arrays_list(struct fleet *f, void **lists[], size_t sizes[])
     ARRAY(claim_count);
     ARRAY(creates_sampled);
     ARRAY(creates_since);
-    ARRAY(sample);
+    ARRAY(slot);
+    ARRAY(since_slot);
+    ARRAY(taken_now);
+    ARRAY(taken_before);
     ARRAY(journal);
     ARRAY(open);
     ARRAY(base);
@@ -236,12 +239,58 @@ void fleet_set_session(struct fleet *f, size_t row, bool session, bool compared)
     row_end_change(f, row);
 }
 
-void fleet_set_load(struct fleet *f, size_t row, const struct load *load)
+/* ---- creates that no sample can show yet ---- */
+
+/* From 1 on. */
+static uint64_t slot_of(int64_t unix_ms)
+{
+    return unix_ms > 0 ? (uint64_t)(unix_ms / CREATES_LAG_MS) + 1 : 1;
+}
+
+/* Time moves on. Should the clock be set back, counting begins anew. */
+static void slots_advance(struct fleet *f, size_t row, uint64_t slot)
+{
+    if (slot == f->slot[row])
+        return;
+    f->taken_before[row] = slot == f->slot[row] + 1 ? f->taken_now[row] : 0;
+    f->taken_now[row] = 0;
+    f->slot[row] = slot;
+}
+
+static void creates_sampled(struct fleet *f, size_t row, int64_t now_unix_ms)
+{
+    uint64_t slot = slot_of(now_unix_ms);
+
+    slots_advance(f, row, slot);
+    f->creates_since[row] = f->taken_now[row] + f->taken_before[row];
+    f->since_slot[row] = slot > 1 ? slot - 1 : 1;
+}
+
+static void creates_count(struct fleet *f, size_t row, struct claim_node *n)
+{
+    n->slot = slot_of(n->claim.at_unix_ms);
+    slots_advance(f, row, n->slot);
+    f->taken_now[row]++;
+    f->creates_since[row]++;
+}
+
+static void creates_uncount(struct fleet *f, size_t row, const struct claim_node *n)
+{
+    if (n->slot == 0)
+        return;
+    if (n->slot >= f->since_slot[row] && f->creates_since[row] > 0)
+        f->creates_since[row]--;
+    if (n->slot == f->slot[row] && f->taken_now[row] > 0)
+        f->taken_now[row]--;
+    if (n->slot + 1 == f->slot[row] && f->taken_before[row] > 0)
+        f->taken_before[row]--;
+}
+
+void fleet_set_load(struct fleet *f, size_t row, const struct load *load, int64_t now_unix_ms)
 {
     row_begin_change(f, row);
     f->creates_sampled[row] = load->creates_in_flight;
-    f->creates_since[row] = 0;
-    f->sample[row]++;
+    creates_sampled(f, row, now_unix_ms);
     f->base[row] = load_score(load);
     row_end_change(f, row);
 }
@@ -261,7 +310,8 @@ bool hypervisor_status_may(enum hypervisor_status from, enum hypervisor_status t
     return false;
 }
 
-struct claim_node *fleet_take(struct fleet *f, size_t row, const struct claim *claim)
+static struct claim_node *put_claim(struct fleet *f, size_t row, const struct claim *claim,
+                                    bool creates)
 {
     struct claim_node *n = claims_add(f->claims, claim);
 
@@ -269,11 +319,16 @@ struct claim_node *fleet_take(struct fleet *f, size_t row, const struct claim *c
     for (enum resource r = 0; r < RESOURCE_COUNT; r++)
         f->claimed[r][row] += (int32_t)resources_get(&claim->size, r);
     f->claim_count[row]++;
-    f->creates_since[row]++;
+    if (creates)
+        creates_count(f, row, n);
     n->row = (uint32_t)row;
-    n->sample = f->sample[row];
     row_end_change(f, row);
     return n;
+}
+
+struct claim_node *fleet_take(struct fleet *f, size_t row, const struct claim *claim)
+{
+    return put_claim(f, row, claim, true);
 }
 
 void fleet_release(struct fleet *f, struct claim_node *node)
@@ -284,8 +339,7 @@ void fleet_release(struct fleet *f, struct claim_node *node)
     for (enum resource r = 0; r < RESOURCE_COUNT; r++)
         f->claimed[r][row] -= (int32_t)resources_get(&node->claim.size, r);
     f->claim_count[row]--;
-    if (node->sample == f->sample[row] && f->creates_since[row] > 0)
-        f->creates_since[row]--;
+    creates_uncount(f, row, node);
     row_end_change(f, row);
     claims_remove(f->claims, node);
 }
@@ -295,10 +349,7 @@ void fleet_load_claim(struct fleet *f, const struct claim *claim)
     size_t row = fleet_find(f, claim->hypervisor);
 
     assert(row != FLEET_NONE);
-    fleet_take(f, row, claim);
-    row_begin_change(f, row);
-    f->creates_since[row] = 0; /* taken by an earlier leader, its create is in the samples by now */
-    row_end_change(f, row);
+    put_claim(f, row, claim, false); /* its create is in the samples by now */
 }
 
 struct claims *fleet_claims(struct fleet *f)

@@ -75,8 +75,10 @@ void fleet_set_capacity(struct fleet *f, size_t row, const struct resources *cap
 void fleet_set_journal(struct fleet *f, size_t row, const struct uuid *journal);
 /* `compared`: the session's journal is the one that was compared. */
 void fleet_set_session(struct fleet *f, size_t row, bool session, bool compared);
-/* A sample came: claims taken before it no longer count as creates in flight by themselves. */
-void fleet_set_load(struct fleet *f, size_t row, const struct load *load);
+/* A sample has come. It was made up to CREATES_LAG_MS ago: claims taken before that no longer count
+ * as creates in flight by themselves, later ones cannot be in it yet. */
+#define CREATES_LAG_MS 250
+void fleet_set_load(struct fleet *f, size_t row, const struct load *load, int64_t now_unix_ms);
 
 /* Whether a status may become another; the same again is fine. */
 bool hypervisor_status_may(enum hypervisor_status from, enum hypervisor_status to);

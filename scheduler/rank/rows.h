@@ -27,7 +27,11 @@ struct fleet {
     int32_t *capacity[RESOURCE_COUNT];
     int32_t *claimed[RESOURCE_COUNT];
     uint32_t *claim_count;
-    uint32_t *creates_sampled, *creates_since, *sample;
+    uint32_t *creates_sampled, *creates_since;
+    /* Claims taken in the newest slot of time and in the one before it; claims from the slot
+     * `since_slot` on are those in `creates_since`. */
+    uint64_t *slot, *since_slot;
+    uint32_t *taken_now, *taken_before;
     struct uuid *journal;
 
     /* Made from the above whenever a row changes. */

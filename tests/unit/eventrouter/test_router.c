@@ -242,6 +242,55 @@ static void streams_beyond_the_limit_are_shed(void **state)
     world_stop(&w);
 }
 
+enum { CROWD = 17 };
+
+static bool is_one_shed(void *ctx)
+{
+    const struct agent *a = ctx;
+    for (int i = 0; i < CROWD; i++)
+        if (a[i].closed && a[i].end.code == ERR_BUSY)
+            return true;
+    return false;
+}
+
+static void one_hypervisor_does_not_take_every_place(void **state)
+{
+    UNUSED(state);
+    struct world w;
+    struct agent a[CROWD], other;
+    world_start(&w, 1, 1, INTERVAL_MS);
+    for (int i = 0; i < CROWD; i++)
+        agent_open(&a[i], &w, 0, "nyc3", 7); /* and says nothing */
+    world_wait(&w, is_one_shed, a);
+    agent_join(&other, &w, 8, 1);
+    agent_close(&other);
+    for (int i = 0; i < CROWD; i++)
+        agent_close(&a[i]);
+    world_stop(&w);
+}
+
+static void agent_that_attaches_without_end_is_cut(void **state)
+{
+    UNUSED(state);
+    struct world w;
+    struct agent a;
+    struct error err;
+    Harpoon__Agent__V1__FromAgent m = HARPOON__AGENT__V1__FROM_AGENT__INIT;
+    Harpoon__Agent__V1__Attach attach = HARPOON__AGENT__V1__ATTACH__INIT;
+    attach.journal_id = (char *)JOURNAL;
+    attach.session = 1;
+    m.body_case = HARPOON__AGENT__V1__FROM_AGENT__BODY_ATTACH;
+    m.attach = &attach;
+    world_start(&w, 1, 1, INTERVAL_MS);
+    world_stop_harpoon(&w); /* none of them is answered */
+    agent_join(&a, &w, 7, 1);
+    while (agent_count(&a, &a.closed) == 0) /* those asked again make room for more */
+        (void)!rpc_client_stream_send(a.stream, &m.base, &err);
+    assert_int_equal(a.end.code, ERR_BUSY);
+    agent_close(&a);
+    world_stop(&w);
+}
+
 static void silent_stream_is_ended(void **state)
 {
     UNUSED(state);
@@ -545,6 +594,8 @@ int main(void)
         cmocka_unit_test(certificate_of_another_region_is_refused),
         cmocka_unit_test(garbage_ends_its_stream_and_no_other),
         cmocka_unit_test(streams_beyond_the_limit_are_shed),
+        cmocka_unit_test(one_hypervisor_does_not_take_every_place),
+        cmocka_unit_test(agent_that_attaches_without_end_is_cut),
         cmocka_unit_test(silent_stream_is_ended),
         cmocka_unit_test(workers_methods_are_theirs_alone),
         cmocka_unit_test(jobs_are_answered_in_the_order_asked),

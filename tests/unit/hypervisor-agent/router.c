@@ -368,13 +368,13 @@ void router_say_reported(struct router *r, uint64_t event, uint32_t attempt,
     say_answer(r, event, attempt, answer, result, false);
 }
 
-void router_say_drain(struct router *r, const char *address)
+void router_say_drain(struct router *r, const char *address, uint32_t delay_ms)
 {
     Harpoon__Agent__V1__Drain drain = HARPOON__AGENT__V1__DRAIN__INIT;
     Harpoon__Agent__V1__ToAgent m = HARPOON__AGENT__V1__TO_AGENT__INIT;
 
     drain.address = (char *)(uintptr_t)address;
-    drain.delay_ms = 1;
+    drain.delay_ms = delay_ms;
     m.body_case = HARPOON__AGENT__V1__TO_AGENT__BODY_DRAIN;
     m.drain = &drain;
     say(r, &m);

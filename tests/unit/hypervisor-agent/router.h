@@ -69,7 +69,7 @@ void router_say_confirmed(struct router *r, uint64_t event, uint32_t attempt,
                           Harpoon__Job__V1__Answer answer);
 void router_say_reported(struct router *r, uint64_t event, uint32_t attempt,
                          Harpoon__Job__V1__Answer answer, Harpoon__Job__V1__Result result);
-void router_say_drain(struct router *r, const char *address);
+void router_say_drain(struct router *r, const char *address, uint32_t delay_ms);
 
 /* ---- what tests do most ---- */
 /* Hears an attach and answers OK. */

@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The pause doubles with each failure in a row from 1 ms: what must happen within WAIT_MS may not
+ * fail 14 times, which at 700 it did in one run of forty. */
+#define FAIL_PERMILLE 300
+
 struct fixture {
     struct router *router;
     struct agent_under_test agent;
@@ -246,6 +250,39 @@ static void a_late_answer_to_running_is_not_taken_for_the_results(void **state)
     assert_int_equal(router_hear_report(f->router, 2).result, SUCCEEDED);
 }
 
+static uint32_t hear_creates(struct router *r)
+{
+    from_agent *m = router_hear(r, SAID_SAMPLE);
+    uint32_t n = m->sample->creates_in_flight;
+
+    said_free(m);
+    return n;
+}
+
+static void creates_in_flight_are_told_when_they_change(void **state)
+{
+    struct fixture *f = *state;
+
+    f->agent.config.latency_ms = 100; /* and samples come every hour */
+    started(state);
+    assert_int_equal(router_deliver(f->router, create(1, 10, 1)).outcome, ACCEPTED);
+    router_say_start(f->router, 1, 1);
+    assert_int_equal(hear_creates(f->router), 1);
+    assert_int_equal(hear_creates(f->router), 0);
+    router_store(f->router, 1, SUCCEEDED);
+    agent_end(&f->agent);
+
+    f->agent.config.latency_ms = 3600000;
+    agent_begin(&f->agent);
+    router_let_in(f->router);
+    assert_int_equal(router_deliver(f->router, create(2, 20, 1)).outcome, ACCEPTED);
+    router_say_start(f->router, 2, 1);
+    assert_int_equal(hear_creates(f->router), 1);
+    router_cut(f->router);
+    router_let_in(f->router);
+    assert_int_equal(hear_creates(f->router), 1); /* the next router learns it, too */
+}
+
 static void discard_undoes_what_the_attempt_made(void **state)
 {
     struct fixture *f = started(state);
@@ -306,10 +343,10 @@ static void a_create_that_fails_is_undone_and_closed_with_its_reason(void **stat
 {
     struct fixture *f = *state;
 
-    f->agent.config.sim_fail_permille = 700; /* undoing fails as often, and is tried again */
+    f->agent.config.sim_fail_permille = FAIL_PERMILLE; /* undoing fails as often, tried again */
     started(state);
     size_t closed = 0;
-    for (uint64_t i = 1; i <= 20; i++) {
+    for (uint64_t i = 1; i <= 40; i++) {
         assert_int_equal(router_deliver(f->router, create(i, i, 1)).outcome, ACCEPTED);
         router_say_start(f->router, i, 1);
         struct reported r = router_hear_report(f->router, i);
@@ -320,7 +357,7 @@ static void a_create_that_fails_is_undone_and_closed_with_its_reason(void **stat
     }
     assert_true(closed > 0);
     assert_int_equal(agent_lines(&f->agent, "create") - agent_lines(&f->agent, "destroy"),
-                     20 - closed);
+                     40 - closed);
 }
 
 static void a_conflict_is_left_alone_and_closed(void **state)
@@ -397,15 +434,15 @@ static void a_destroy_that_fails_is_tried_until_it_is_done(void **state)
 {
     struct fixture *f = started(state);
 
-    for (uint64_t i = 1; i <= 5; i++)
+    for (uint64_t i = 1; i <= 15; i++)
         router_run(f->router, create(i, i, 1));
     agent_end(&f->agent);
-    f->agent.config.sim_fail_permille = 700;
+    f->agent.config.sim_fail_permille = FAIL_PERMILLE;
     agent_begin(&f->agent);
     router_let_in(f->router);
-    for (uint64_t i = 1; i <= 5; i++)
+    for (uint64_t i = 1; i <= 15; i++)
         router_run(f->router, destroy(i + 100, i, 1));
-    assert_int_equal(agent_lines(&f->agent, "destroy"), 5);
+    assert_int_equal(agent_lines(&f->agent, "destroy"), 15);
 }
 
 /* ---- restarts, fences, roads ---- */
@@ -523,9 +560,29 @@ static void a_redirect_is_followed(void **state)
                         router_address(other));
     router_let_in(other);
     router_run(other, create(1, 10, 1));
-    router_say_drain(other, router_address(f->router));
+    router_say_drain(other, router_address(f->router), 1);
     router_let_in(f->router);
     router_run(f->router, create(2, 20, 1));
+    agent_end(&f->agent);
+    router_stop(other);
+}
+
+/* Its stream broke first, and it has moved already. */
+static void a_drain_of_a_stream_that_is_gone_moves_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct router *other = router_start(0);
+
+    agent_begin(&f->agent);
+    router_let_in(f->router);
+    router_say_drain(f->router, router_address(other), 300);
+    router_sync(f->router);
+    router_cut(f->router);
+    router_let_in(other);
+    int64_t until = mono_ms() + 600; /* when the drain would have been due */
+    while (mono_ms() < until)
+        router_sync(other);
+    assert_int_equal(router_streams(other), 1);
     agent_end(&f->agent);
     router_stop(other);
 }
@@ -634,6 +691,25 @@ static void what_ended_long_ago_is_forgotten_but_not_that_it_was_destroyed(void 
     assert_int_equal(router_deliver(f->router, destroy(2, 10, 1)).outcome, ACCEPTED);
 }
 
+static void what_was_just_forgotten_may_be_taken_again(void **state)
+{
+    struct fixture *f = *state;
+
+    f->agent.config.journal_keep_days = 0;
+    started(state);
+    router_run(f->router, create(1, 10, 1));
+    router_sync(f->router);
+    router_sync(f->router); /* the acknowledgement is written, too */
+    agent_prune(f->agent.agent);
+    assert_int_equal(router_deliver(f->router, create(1, 10, 1)).outcome, ACCEPTED);
+    agent_crash(&f->agent);
+    agent_begin(&f->agent);
+    router_let_in(f->router);
+    router_say_start(f->router, 1, 1);
+    router_store(f->router, 1, SUCCEEDED);
+    assert_int_equal(agent_lines(&f->agent, ""), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -648,6 +724,7 @@ int main(void)
         TEST(what_is_not_for_this_agent_is_refused),
         TEST(a_result_is_reported_until_it_is_stored),
         TEST(a_late_answer_to_running_is_not_taken_for_the_results),
+        TEST(creates_in_flight_are_told_when_they_change),
         TEST(discard_undoes_what_the_attempt_made),
         TEST(discard_of_a_running_job_undoes_it_when_the_driver_is_done),
         TEST(unknown_touches_nothing),
@@ -662,11 +739,13 @@ int main(void)
         TEST(the_journal_keeps_its_id_and_sessions_grow),
         TEST(a_fenced_hypervisor_removes_all_and_attaches_again),
         TEST(a_redirect_is_followed),
+        TEST(a_drain_of_a_stream_that_is_gone_moves_nobody),
         TEST(redirects_in_a_circle_end),
         TEST(the_second_router_is_taken_when_the_first_is_gone),
         TEST(a_damaged_journal_keeps_the_agent_from_starting),
         TEST(what_cannot_be_written_is_not_acknowledged),
         TEST(what_ended_long_ago_is_forgotten_but_not_that_it_was_destroyed),
+        TEST(what_was_just_forgotten_may_be_taken_again),
     };
     return cmocka_run_group_tests(tests, router_group_setup, router_group_teardown);
 }

@@ -127,6 +127,18 @@ static void new_journal_may_count_its_sessions_from_the_start(void **state)
     liveness_free(l);
 }
 
+static void new_journal_may_begin_with_the_very_number_that_has_ended(void **state)
+{
+    struct liveness *l = liveness_new();
+
+    (void)state;
+    see(l, sighting(1, true, journal_a), 0);
+    see(l, sighting(1, false, journal_a), 1);
+    assert_non_null(see(l, sighting(1, true, journal_b), 2)); /* its host was made anew */
+    assert_true(is_connected(l));
+    liveness_free(l);
+}
+
 static void comparison_is_of_the_last_sighting(void **state)
 {
     struct liveness *l = liveness_new();
@@ -184,6 +196,7 @@ int main(void)
         cmocka_unit_test(session_ends_when_nobody_names_it),
         cmocka_unit_test(new_journal_may_count_its_sessions_from_the_start),
         cmocka_unit_test(end_of_another_journals_session_does_not_count),
+        cmocka_unit_test(new_journal_may_begin_with_the_very_number_that_has_ended),
         cmocka_unit_test(comparison_is_of_the_last_sighting),
         cmocka_unit_test(load_is_smoothed_and_creates_are_not),
         cmocka_unit_test(there_is_an_end_to_what_is_kept),

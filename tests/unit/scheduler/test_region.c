@@ -63,11 +63,28 @@ static void fleet_of_a_lost_lease_is_not_led_with(void **state)
 
     (void)state;
     region_hold(r, 1, 1000);
-    region_lose(r);
+    region_lose(r, 1);
     assert_false(region_lead(r, 1, fleet_of_one()));
     region_hold(r, 3, 1000);
     assert_false(region_lead(r, 2, fleet_of_one()));
     assert_null(r->fleet);
+    regions_fini(&all);
+}
+
+static void late_news_of_a_lost_lease_leave_the_next_one_alone(void **state)
+{
+    struct regions all;
+    struct region *r = one_region(&all);
+
+    (void)state;
+    region_hold(r, 1, 1000);
+    region_lead(r, 1, fleet_of_one());
+    region_lose(r, 1);
+    region_hold(r, 3, 1000); /* after another had it */
+    region_lead(r, 3, fleet_of_one());
+    region_lose(r, 1); /* a commit that was on its way for long */
+    assert_int_equal(r->role, REGION_LEADING);
+    assert_non_null(r->fleet);
     regions_fini(&all);
 }
 
@@ -132,6 +149,7 @@ int main(void)
         cmocka_unit_test(names_must_be_slugs_and_differ),
         cmocka_unit_test(leader_without_renewal_does_not_lead),
         cmocka_unit_test(fleet_of_a_lost_lease_is_not_led_with),
+        cmocka_unit_test(late_news_of_a_lost_lease_leave_the_next_one_alone),
         cmocka_unit_test(failed_commit_drops_the_fleet_it_was_decided_on),
         cmocka_unit_test(who_takes_over_knows_who_is_there),
         cmocka_unit_test(other_journal_is_not_compared),

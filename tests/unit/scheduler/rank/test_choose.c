@@ -63,7 +63,7 @@ static void steal_pushes_away(void **state)
     (void)state;
     fleet_with(f, 1, SIZE(8, 8, 8));
     fleet_with(f, 2, SIZE(8, 8, 8));
-    fleet_set_load(f, 0, &(struct load){.steal = 0.3f});
+    fleet_set_load(f, 0, &(struct load){.steal = 0.3f}, 10000);
     assert_int_equal(choose(f, SIZE(1, 1, 1)).row, 1);
     fleet_free(f);
 }
@@ -136,7 +136,7 @@ static void reason_counts_the_first_filter_that_refused_each(void **state)
     fleet_set_status(f, 0, HYPERVISOR_DRAINED);
     fleet_set_session(f, 1, false, true);
     fleet_set_session(f, 2, true, false);
-    fleet_set_load(f, 4, &(struct load){.creates_in_flight = 2});
+    fleet_set_load(f, 4, &(struct load){.creates_in_flight = 2}, 10000);
     fleet_set_capacity(f, 5, &SIZE(3, 9, 9));
     fleet_set_capacity(f, 6, &SIZE(9, 3, 9));
     fleet_set_capacity(f, 7, &SIZE(9, 9, 3));
@@ -171,11 +171,12 @@ static void creates_in_flight_are_those_sampled_and_those_taken_since(void **sta
 
     (void)state;
     fleet_with(f, 1, SIZE(64, 64, 64));
-    fleet_set_load(f, 0, &(struct load){.creates_in_flight = 1});
+    fleet_set_load(f, 0, &(struct load){.creates_in_flight = 1}, 10000);
     assert_int_equal(place(f, 1, 1, SIZE(1, 1, 1)).outcome, PLACED);
     assert_int_equal(place(f, 2, 1, SIZE(1, 1, 1)).outcome, PLACED);
     assert_int_equal(place(f, 3, 1, SIZE(1, 1, 1)).outcome, PLACE_NO_ROOM);
-    fleet_set_load(f, 0, &(struct load){.creates_in_flight = 2}); /* it has them in hand now */
+    fleet_set_load(f, 0, &(struct load){.creates_in_flight = 2},
+                   10000); /* it has them in hand now */
     assert_int_equal(place(f, 3, 1, SIZE(1, 1, 1)).outcome, PLACED);
     assert_int_equal(place(f, 4, 1, SIZE(1, 1, 1)).outcome, PLACE_NO_ROOM);
     fleet_free(f);
@@ -193,12 +194,56 @@ static void released_claim_is_no_create_in_flight(void **state)
     fleet_release_claim(f, (event_id){1}, 1, &changes);
     assert_int_equal(place(f, 2, 1, SIZE(1, 1, 1)).outcome, PLACED);
     /* One taken before the last sample is in that sample, not in the count since. */
-    fleet_set_load(f, 0, &(struct load){.creates_in_flight = 0});
+    fleet_set_load(f, 0, &(struct load){.creates_in_flight = 0}, 10000);
     place(f, 3, 1, SIZE(1, 1, 1));
     fleet_release_claim(f, (event_id){2}, 1, &changes);
     fleet_view_get(f, 0, &v);
     assert_int_equal(v.creates_in_flight, 1);
     changes_fini(&changes);
+    fleet_free(f);
+}
+
+/* What was taken a moment ago has not reached the agent when it made its sample. */
+static void claim_taken_just_before_a_sample_came_is_still_in_flight(void **state)
+{
+    struct fleet *f = fleet_new(0);
+    struct changes changes = {0};
+    struct load load = {.creates_in_flight = 0};
+    struct fleet_view v;
+
+    (void)state;
+    fleet_with(f, 1, SIZE(64, 64, 64));
+    place(f, 1, 1, SIZE(1, 1, 1)); /* at 1 ms */
+    place(f, 2, 1, SIZE(1, 1, 1));
+    fleet_set_load(f, 0, &load, CREATES_LAG_MS);
+    fleet_view_get(f, 0, &v);
+    assert_int_equal(v.creates_in_flight, 2);
+    fleet_release_claim(f, (event_id){1}, 1, &changes);
+    fleet_view_get(f, 0, &v);
+    assert_int_equal(v.creates_in_flight, 1);
+    fleet_set_load(f, 0, &load, CREATES_LAG_MS);
+    fleet_view_get(f, 0, &v);
+    assert_int_equal(v.creates_in_flight, 1);
+    fleet_set_load(f, 0, &load, 2 * CREATES_LAG_MS);
+    fleet_view_get(f, 0, &v);
+    assert_int_equal(v.creates_in_flight, 0);
+    changes_fini(&changes);
+    fleet_free(f);
+}
+
+static void clock_set_back_keeps_no_create_in_flight(void **state)
+{
+    struct fleet *f = fleet_new(0);
+    struct load load = {.creates_in_flight = 0};
+    struct fleet_view v;
+
+    (void)state;
+    fleet_with(f, 1, SIZE(64, 64, 64));
+    fleet_set_load(f, 0, &load, 3600000);
+    place(f, 1, 1, SIZE(1, 1, 1)); /* at 1 ms */
+    fleet_set_load(f, 0, &load, 2 * CREATES_LAG_MS);
+    fleet_view_get(f, 0, &v);
+    assert_int_equal(v.creates_in_flight, 0);
     fleet_free(f);
 }
 
@@ -287,7 +332,7 @@ static void change_something(struct fleet *f, struct load *loads, struct dice *d
                                    .iowait = (float)dice_below(d, 1000) / 1000,
                                    .memory_pressure = (float)dice_below(d, 1000) / 1000,
                                    .creates_in_flight = dice_below(d, 10)};
-        fleet_set_load(f, row, &loads[row]);
+        fleet_set_load(f, row, &loads[row], 10000);
     } else
         fleet_set_status(f, row, HYPERVISOR_UP);
 }
@@ -331,6 +376,8 @@ int main(void)
         cmocka_unit_test(long_reason_is_cut_not_overrun),
         cmocka_unit_test(creates_in_flight_are_those_sampled_and_those_taken_since),
         cmocka_unit_test(released_claim_is_no_create_in_flight),
+        cmocka_unit_test(claim_taken_just_before_a_sample_came_is_still_in_flight),
+        cmocka_unit_test(clock_set_back_keeps_no_create_in_flight),
         cmocka_unit_test(choice_equals_that_of_a_plain_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,7 +315,7 @@ static void step_hypervisor(struct fleet *f, struct dice *d)
         fleet_set_session(f, row, dice_below(d, 5) > 0, dice_below(d, 5) > 0);
         break;
     case 3:
-        fleet_set_load(f, row, &(struct load){.creates_in_flight = dice_below(d, 3)});
+        fleet_set_load(f, row, &(struct load){.creates_in_flight = dice_below(d, 3)}, 10000);
         break;
     }
 }

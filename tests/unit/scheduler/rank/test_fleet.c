@@ -114,7 +114,7 @@ static void every_change_raises_the_revision(void **state)
     place(f, 1, 1, SIZE(1, 1, 1));
     assert_true(fleet_revision(f) > before);
     before = fleet_revision(f);
-    fleet_set_load(f, 0, &(struct load){.steal = 0.5f});
+    fleet_set_load(f, 0, &(struct load){.steal = 0.5f}, 10000);
     assert_true(fleet_revision(f) > before);
     before = fleet_revision(f);
     fleet_set_session(f, 0, true, true); /* as it was */
