@@ -108,7 +108,7 @@ class Cluster:
                     at.binary("eventrouter"), "--region", region, "--name", f"{region}-{i}", "--listen",
                     at.router_rpc(region, i), "--advertise", at.router_rpc(region, i), "--admin-listen",
                     at.router_admin(region, i), "--peers", at.region_routers(region), "--harpoon", at.all_workers(),
-                    "--schedulers", at.all_schedulers(), "--sample-interval-ms", "1000", *self._tls_options("eventrouter")], at.router_admin(region, i))
+                    "--schedulers", at.all_schedulers(), *self._tls_options("eventrouter")], at.router_admin(region, i))
         for region in at.regions:
             yield Daemon(at, f"agents-{region}", self._agent_command(region), at.agents_admin(region))
 

@@ -56,7 +56,7 @@ class Daemon:
         self.process = process
         return True
 
-    def wait_ready(self, timeout_s=60):
+    def wait_ready(self, timeout_s=180):
         def look():
             if self.pid() is None:
                 raise RuntimeError(f"{self.name} ended right after its start. Its last words:\n{self.tail()}")
