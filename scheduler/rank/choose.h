@@ -33,6 +33,9 @@ struct choice {
  * CLAIM_MAX. A pinned hypervisor must pass the filters, too. */
 void fleet_choose(const struct fleet *f, const struct choose_request *request, struct choice *ret);
 
+/* The same (but for `pinned`, which it does not know) by looking at every hypervisor. */
+void fleet_scan(const struct fleet *f, const struct choose_request *request, struct choice *ret);
+
 /* The points of one row, whether it has room or not. */
 float fleet_score(const struct fleet *f, size_t row, const struct resources *size);
 

@@ -20,42 +20,6 @@ static void release_lower_attempts(struct fleet *f, const struct place_request *
     }
 }
 
-static const struct choice *find_refusal(const struct fleet *f, const struct resources *size)
-{
-    for (size_t i = 0; f->refusals.revision == f->revision && i < f->refusals.count; i++)
-        if (resources_equal(&f->refusals.list[i].size, size))
-            return &f->refusals.list[i].choice;
-    return NULL;
-}
-
-static void remember_refusal(struct fleet *f, const struct resources *size, const struct choice *c)
-{
-    struct refusals *r = &f->refusals;
-
-    if (r->revision != f->revision)
-        r->count = 0;
-    r->revision = f->revision;
-    if (r->count == REFUSALS)
-        return;
-    r->list[r->count].size = *size;
-    r->list[r->count++].choice = *c;
-}
-
-/* As fleet_choose; what was refused to anyone is refused again until some hypervisor changes. */
-static void choose(struct fleet *f, const struct choose_request *request, struct choice *ret)
-{
-    bool anywhere = !request->pinned.v && request->excluded_count == 0;
-    const struct choice *refusal = anywhere ? find_refusal(f, &request->size) : NULL;
-
-    if (refusal) {
-        *ret = *refusal;
-        return;
-    }
-    fleet_choose(f, request, ret);
-    if (anywhere && ret->row == FLEET_NONE)
-        remember_refusal(f, &request->size, ret);
-}
-
 void fleet_place(struct fleet *f, const struct place_request *request, int64_t now_unix_ms,
                  struct changes *changes, struct placement *ret)
 {
@@ -76,7 +40,7 @@ void fleet_place(struct fleet *f, const struct place_request *request, int64_t n
         return;
     }
     release_lower_attempts(f, request, changes);
-    choose(f, &request->choose, &ret->choice);
+    fleet_choose(f, &request->choose, &ret->choice);
     if (ret->choice.row == FLEET_NONE) {
         ret->outcome = PLACE_NO_ROOM;
         return;

@@ -1,6 +1,7 @@
 #include "scheduler/rank/fleet.h"
 
 #include "scheduler/memory.h"
+#include "scheduler/rank/lanes.h"
 #include "scheduler/rank/rows.h"
 #include "scheduler/rank/scorers.h"
 
@@ -21,6 +22,10 @@ struct fleet *fleet_new(uint32_t max_creates)
 
     f->claims = claims_new();
     f->max_creates = max_creates;
+    f->changes = must_calloc(CHANGES_KEPT, sizeof(*f->changes));
+    f->lanes = lanes_new();
+    for (enum scorer_id s = 0; s < SCORER_COUNT; s++)
+        f->weights[s] = scorers[s].weight;
     return f;
 }
 
@@ -42,7 +47,10 @@ static size_t arrays_list(struct fleet *f, void **lists[], size_t sizes[])
     ARRAY(taken_before);
     ARRAY(journal);
     ARRAY(open);
+    ARRAY(closed_by);
     ARRAY(base);
+    ARRAY(worth);
+    ARRAY(changed_at);
     for (int r = 0; r < RESOURCE_COUNT; r++) {
         ARRAY(capacity[r]);
         ARRAY(claimed[r]);
@@ -70,6 +78,8 @@ struct fleet *fleet_free(struct fleet *f)
     for (size_t n = arrays_list(f, lists, sizes); n > 0; n--)
         free(*lists[n - 1]);
     claims_free(f->claims);
+    lanes_free(f->lanes);
+    free(f->changes);
     free(f);
     return NULL;
 }
@@ -112,20 +122,32 @@ static void row_begin_change(struct fleet *f, size_t row)
     row_count(f, row, -1);
 }
 
+static enum filter_id row_closed_by(const struct fleet *f, size_t row)
+{
+    if (f->status[row] != HYPERVISOR_UP)
+        return FILTER_STATUS;
+    if (!f->session[row])
+        return FILTER_SESSION;
+    if (!f->compared[row])
+        return FILTER_JOURNAL;
+    if (f->max_creates > 0 && f->creates_sampled[row] + f->creates_since[row] >= f->max_creates)
+        return FILTER_CREATES;
+    return FILTER_COUNT;
+}
+
 static void row_end_change(struct fleet *f, size_t row)
 {
-    bool busy =
-        f->max_creates > 0 && f->creates_sampled[row] + f->creates_since[row] >= f->max_creates;
-
     for (int r = 0; r < RESOURCE_COUNT; r++) {
         int32_t left = f->capacity[r][row] - f->claimed[r][row];
         f->left[r][row] = left > 0 ? left : 0;
-        f->inverse[r][row] = f->capacity[r][row] > 0 ? 1.0f / (float)f->capacity[r][row] : 0;
     }
-    f->open[row] =
-        f->status[row] == HYPERVISOR_UP && f->session[row] && f->compared[row] && !busy ? -1 : 0;
+    f->worth[row] = slots_score(f->left[RESOURCE_VCPUS][row], f->left[RESOURCE_MEMORY][row]);
+    f->closed_by[row] = (uint8_t)row_closed_by(f, row);
+    f->open[row] = f->closed_by[row] == FILTER_COUNT ? -1 : 0;
     row_count(f, row, +1);
     f->revision++;
+    f->changed_at[row] = f->revision;
+    f->changes[f->revision % CHANGES_KEPT] = (uint32_t)row;
 }
 
 static void row_set_capacity(struct fleet *f, size_t row, const struct resources *capacity)
@@ -134,6 +156,7 @@ static void row_set_capacity(struct fleet *f, size_t row, const struct resources
         uint32_t most = resources_get(&CAPACITY_MAX, r);
         uint32_t has = resources_get(capacity, r);
         f->capacity[r][row] = (int32_t)(has < most ? has : most);
+        f->inverse[r][row] = has > 0 ? 1.0f / (float)f->capacity[r][row] : 0;
     }
 }
 
@@ -293,6 +316,13 @@ void fleet_set_load(struct fleet *f, size_t row, const struct load *load, int64_
     creates_sampled(f, row, now_unix_ms);
     f->base[row] = load_score(load);
     row_end_change(f, row);
+}
+
+void fleet_set_weights(struct fleet *f, const float weights[SCORER_COUNT])
+{
+    memcpy(f->weights, weights, sizeof(f->weights));
+    lanes_free(f->lanes);
+    f->lanes = lanes_new();
 }
 
 bool hypervisor_status_may(enum hypervisor_status from, enum hypervisor_status to)

@@ -1,6 +1,7 @@
 #include "scheduler/rank/choose.h"
 
 #include "scheduler/rank/filters.h"
+#include "scheduler/rank/scorers.h"
 #include "tests/unit/scheduler/support.h"
 
 #include <math.h>
@@ -43,8 +44,10 @@ static void of_equals_the_first_wins(void **state)
 static void lopsided_remainder_loses_to_an_even_one(void **state)
 {
     struct fleet *f = fleet_new(0);
+    float weights[SCORER_COUNT] = {[SCORER_best_fit] = 1, [SCORER_fragmentation] = 0.5f};
 
     (void)state;
+    fleet_set_weights(f, weights);
     /* Both would have as much left in all: one 11 vCPUs and 3 MiB, the other 7 and 7. */
     fleet_with(f, 1, SIZE(16, 16, 16));
     fleet_with(f, 2, SIZE(16, 16, 16));
@@ -254,6 +257,19 @@ static double share_left(uint32_t capacity, uint32_t claimed, uint32_t asked)
     return capacity ? ((double)capacity - claimed - asked) / capacity : 0;
 }
 
+static double reference_slots(uint32_t vcpus, uint32_t memory_mib)
+{
+    static const uint32_t slots[][2] = {
+        {16, 28672}, {8, 14336}, {4, 7168}, {16, 57344}, {8, 28672}};
+    double points = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(slots); i++) {
+        uint32_t by_vcpus = vcpus / slots[i][0], by_memory = memory_mib / slots[i][1];
+        points += slots[i][0] * (by_vcpus < by_memory ? by_vcpus : by_memory);
+    }
+    return points;
+}
+
 static double reference_score(const struct fleet_view *v, const struct load *load,
                               const struct resources *s)
 {
@@ -262,9 +278,12 @@ static double reference_score(const struct fleet_view *v, const struct load *loa
     double memory = share_left(c->memory_mib, v->claimed.memory_mib, s->memory_mib);
     double disk = share_left(c->disk_gib, v->claimed.disk_gib, s->disk_gib);
     double points = -(load->steal + load->iowait / 2 + load->memory_pressure / 2 + load->cpu / 10);
+    uint32_t left_vcpus = c->vcpus - v->claimed.vcpus;
+    uint32_t left_memory = c->memory_mib - v->claimed.memory_mib;
+    double lost = reference_slots(left_vcpus, left_memory) -
+                  reference_slots(left_vcpus - s->vcpus, left_memory - s->memory_mib);
 
-    points -= (vcpus + memory + disk) / 3;
-    return points - 0.5 * fabs(vcpus - memory);
+    return points - (vcpus + 2 * memory + disk) / 3 - lost / c->vcpus;
 }
 
 static bool reference_fits(const struct fleet_view *v, const struct choose_request *q,
