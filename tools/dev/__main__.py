@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from tools.dev import demo, suites
+from tools.dev import benches, demo, suites
 from tools.dev.build import build
 from tools.dev.cluster import Cluster
 from tools.dev.layout import DEFAULTS, Layout
@@ -22,6 +22,7 @@ Harpoon turns "create a Droplet" into a running virtual machine. This script run
   ./dev kill NAME [SIGNAL]   sends it a signal (KILL)        ./dev start NAME   starts it again
   ./dev down [--wipe]        stops everything (and removes run/)
   ./dev test [SUITE…]        all tests, or some: """ + " ".join(suites.SUITES) + """
+  ./dev bench [NAME…]        figures as JSON lines: """ + " ".join(benches.BENCHES) + """
 
 ./dev COMMAND --help tells the options of a command.
 """
@@ -58,6 +59,9 @@ def _parser():
     p.add_argument("words", nargs=argparse.REMAINDER)
     p = commands.add_parser("test", help="run the tests")
     p.add_argument("suites", nargs="*", metavar="SUITE", help=" ".join(suites.SUITES))
+    p = commands.add_parser("bench", help="measure")
+    p.add_argument("name", nargs="?", help=" ".join(benches.BENCHES))
+    p.add_argument("options", nargs=argparse.REMAINDER)
     return parser
 
 
@@ -107,6 +111,8 @@ def _dispatch(args):
         return demo.run(cluster, args.droplets) if command == "demo" else demo.print_addresses(cluster.layout)
     if command == "test":
         return suites.run(args.suites)
+    if command == "bench":
+        return benches.run(args.name, args.options)
     layout = Layout()
     cluster = Cluster(layout)
     if command == "env":
