@@ -1,7 +1,7 @@
 /* How densely the engine packs a trace of real virtual machines. */
 #include "bench/replay.h"
 #include "bench/report.h"
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 #include <getopt.h>
 #include <inttypes.h>

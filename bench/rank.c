@@ -1,7 +1,7 @@
 /* The engine alone: how many decisions, metrics and refusals a second on one core, beside a plain
  * scan and what reading the scan's bytes costs. */
 #include "bench/report.h"
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 #include "scheduler/rank/decide.h"
 #include "scheduler/rank/filters.h"
 

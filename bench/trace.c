@@ -1,6 +1,6 @@
 #include "bench/trace.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 #include <inttypes.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 #include "eventrouter/config.h"
 
-#include "eventrouter/memory.h"
 #include "lib/config.h"
+#include "lib/memory.h"
 
 #define STRING(option, field, value, need, what, text)                                             \
     {                                                                                              \

@@ -1,10 +1,10 @@
 #include "eventrouter/deliver.h"
 
 #include "eventrouter/delivery.h"
-#include "eventrouter/memory.h"
 #include "eventrouter/metrics.h"
 #include "eventrouter/sessions.h"
 #include "lib/clock.h"
+#include "lib/memory.h"
 
 #define TARGETS_MAX 5000  /* of one request */
 #define LONGEST_MS  10000 /* when the caller has no deadline */

@@ -1,6 +1,6 @@
 #include "eventrouter/delivery.h"
 
-#include "eventrouter/memory.h"
+#include "lib/memory.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -1,11 +1,11 @@
 #include "eventrouter/forward.h"
 
 #include "eventrouter/forward_ask.h"
-#include "eventrouter/memory.h"
 #include "eventrouter/metrics.h"
 #include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 #include "eventrouter/forward_ask.h"
 
-#include "eventrouter/memory.h"
 #include "eventrouter/metrics.h"
+#include "lib/memory.h"
 
 #define HARPOON (&harpoon__internal__v1__harpoon__descriptor)
 

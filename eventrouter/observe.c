@@ -1,10 +1,10 @@
 #include "eventrouter/observe.h"
 
 #include "eventrouter/config.h"
-#include "eventrouter/memory.h"
 #include "eventrouter/metrics.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "proto/scheduler.pb-c.h"
 
 #include <pthread.h>

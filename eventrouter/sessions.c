@@ -1,7 +1,7 @@
 #include "eventrouter/sessions.h"
 
-#include "eventrouter/memory.h"
 #include "lib/clock.h"
+#include "lib/memory.h"
 
 #include <assert.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 #include "eventrouter/ticker.h"
 
-#include "eventrouter/memory.h"
 #include "lib/clock.h"
+#include "lib/memory.h"
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 #include "scheduler/metrics.h"
 #include "scheduler/store/claims.h"
 

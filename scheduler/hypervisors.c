@@ -2,8 +2,8 @@
  * Harpoon. */
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "scheduler/answer.h"
-#include "scheduler/memory.h"
 #include "scheduler/rank/filters.h"
 #include "scheduler/requests.h"
 

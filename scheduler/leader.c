@@ -2,9 +2,9 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "scheduler/lease.h"
 #include "scheduler/load.h"
-#include "scheduler/memory.h"
 #include "scheduler/metrics.h"
 
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 #include "scheduler/liveness.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 #define uthash_fatal(message) abort()
 #include <string.h>

@@ -3,8 +3,8 @@
  * nothing touches no database. */
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "scheduler/answer.h"
-#include "scheduler/memory.h"
 #include "scheduler/metrics.h"
 #include "scheduler/requests.h"
 

@@ -1,7 +1,7 @@
 /* scheduler/place.c: Place and Release: decided at once in memory, answered after the commit. */
 #include "lib/clock.h"
+#include "lib/memory.h"
 #include "scheduler/answer.h"
-#include "scheduler/memory.h"
 #include "scheduler/metrics.h"
 #include "scheduler/rank/decide.h"
 #include "scheduler/requests.h"

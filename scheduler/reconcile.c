@@ -3,8 +3,8 @@
 #include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory.h"
 #include "proto/harpoon.pb-c.h"
-#include "scheduler/memory.h"
 #include "scheduler/metrics.h"
 #include "scheduler/rank/decide.h"
 

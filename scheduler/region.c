@@ -1,8 +1,8 @@
 #include "scheduler/region.h"
 
 #include "lib/clock.h"
+#include "lib/memory.h"
 #include "scheduler/lease.h"
-#include "scheduler/memory.h"
 
 #include <stdio.h>
 #include <string.h>

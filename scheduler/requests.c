@@ -1,6 +1,6 @@
 #include "scheduler/requests.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 #include "scheduler/rank/resources.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* scheduler/service.c: who may call what, and Status. */
 #include "lib/clock.h"
+#include "lib/memory.h"
 #include "scheduler/answer.h"
-#include "scheduler/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "scheduler/rank/changes.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 void changes_add(struct changes *c, enum change_kind kind, const struct claim *claim)
 {

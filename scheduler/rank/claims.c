@@ -1,6 +1,6 @@
 #include "scheduler/rank/claims.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 #include <assert.h>
 

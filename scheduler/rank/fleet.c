@@ -1,6 +1,6 @@
 #include "scheduler/rank/fleet.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 #include "scheduler/rank/lanes.h"
 #include "scheduler/rank/rows.h"
 #include "scheduler/rank/scorers.h"

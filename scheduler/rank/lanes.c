@@ -1,6 +1,6 @@
 #include "scheduler/rank/lanes.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 #include "scheduler/rank/rows.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "scheduler/store/claims.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 #include <inttypes.h>
 

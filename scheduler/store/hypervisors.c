@@ -1,6 +1,6 @@
 #include "scheduler/store/hypervisors.h"
 
-#include "scheduler/memory.h"
+#include "lib/memory.h"
 
 #include <inttypes.h>
 #include <string.h>

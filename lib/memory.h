@@ -1,9 +1,10 @@
-/* scheduler/memory.h: memory or an abort. A scheduler that cannot get a few hundred bytes is about
- * to be killed anyway, and its crash is a recovery that is tested: a follower takes over. */
+/* lib/memory.h: memory or an abort, for daemons whose crash is a recovery that is tested. One that
+ * cannot get a few hundred bytes is about to be killed anyway; what must outlive it is stored. */
 #pragma once
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* `count` zeroed elements of `size` bytes; never NULL. */
 static inline __attribute__((unused)) void *must_calloc(size_t count, size_t size)
@@ -18,6 +19,14 @@ static inline __attribute__((unused)) void *must_calloc(size_t count, size_t siz
 static inline __attribute__((unused)) void *must_resize(void *old, size_t count, size_t size)
 {
     void *p = reallocarray(old, count ? count : 1, size);
+    if (!p)
+        abort();
+    return p;
+}
+
+static inline __attribute__((unused)) char *must_strdup(const char *text)
+{
+    char *p = strdup(text);
     if (!p)
         abort();
     return p;
