@@ -21,7 +21,8 @@ struct http_server {
     _Atomic uint64_t requests, refused;
 
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* something was answered, or stopping */
+    pthread_cond_t changed;      /* something was answered */
+    pthread_cond_t janitor_wake; /* the janitor ends: answers do not wake it */
     /* guarded by lock */
     struct http_connection *connections;
     unsigned connection_count;
@@ -102,7 +103,7 @@ static void *janitor(void *ctx)
     while (!s->janitor_ends) {
         int64_t at_ms = mono_ms() + 1000;
         struct timespec at = {.tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000L};
-        (void)pthread_cond_timedwait(&s->changed, &s->lock, &at);
+        (void)pthread_cond_timedwait(&s->janitor_wake, &s->lock, &at);
         end_slow_ones_locked(s);
     }
     pthread_mutex_unlock(&s->lock);
@@ -273,6 +274,7 @@ static struct http_server *server_new(const struct http_options *options)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->changed, &attr);
+    pthread_cond_init(&s->janitor_wake, &attr);
     pthread_condattr_destroy(&attr);
     return s;
 }
@@ -280,6 +282,7 @@ static struct http_server *server_new(const struct http_options *options)
 static void server_free(struct http_server *s)
 {
     pthread_cond_destroy(&s->changed);
+    pthread_cond_destroy(&s->janitor_wake);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -359,7 +362,7 @@ static void cut_waiting(struct http_server *s)
     LOCK_SCOPE(&s->lock);
     s->cutting = true;
     s->janitor_ends = true;
-    pthread_cond_broadcast(&s->changed);
+    pthread_cond_signal(&s->janitor_wake);
     for (struct http_connection *con = s->connections; con != NULL; con = con->next) {
         struct http_request *r = con->waiting;
         if (r == NULL)
