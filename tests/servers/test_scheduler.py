@@ -130,6 +130,13 @@ class Replica:
             self.kill(signal.SIGTERM)
         return self.process.returncode if self.process else None
 
+    def listens(self):
+        try:
+            socket.create_connection(self.address.rsplit(":", 1), timeout=5).close()
+            return True
+        except OSError:
+            return False
+
     def get(self, path):
         try:
             with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=5) as answer:
@@ -190,6 +197,8 @@ class Story(unittest.TestCase):
         self.replicas = [Replica(i, self.certificates, self.options).start() for i in (1, 2)]
         self.router = None
         self.addCleanup(self.end)
+        for replica in self.replicas:
+            wait_until(replica.listens, 30, f"replica {replica.address} listens")
         self.leader()
         if self.with_router:
             self.router = Router(self, self.hypervisors, self.capacity)
